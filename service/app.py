@@ -1,0 +1,86 @@
+"""Builds the HTTP process: the edge around every request, and all routes in one list."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from service.core.config import Settings
+from service.deps import open_deps
+from service.doors import batches, health, requests
+from service.doors.auth import Authenticator, GuardedHandler, Scope
+from service.doors.http import Handler, edge
+from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE
+from service.flow.intake import open_intake
+
+#: Longest body of a request.
+MAX_BODY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """A route for callers with a key."""
+
+    method: str
+    path: str
+    handler: GuardedHandler
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """A route for everybody."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.Response]]
+
+
+ROUTES: tuple[Guarded | Open, ...] = (
+    Guarded(method="POST", path="/v1/release-requests", handler=requests.create, scope=Scope.SUBMIT),
+    Guarded(method="GET", path="/v1/release-requests/{id}", handler=requests.show, scope=Scope.READ),
+    Guarded(method="GET", path="/v1/release-requests/{id}/events", handler=requests.events, scope=Scope.READ),
+    Guarded(method="GET", path="/v1/batches/{id}", handler=batches.show, scope=Scope.READ),
+    Open(method="GET", path="/livez", handler=health.live),
+    Open(method="GET", path="/readyz", handler=health.ready),
+)
+
+
+def build_app(settings: Settings) -> web.Application:
+    """Put the HTTP application together; nothing is opened before it starts."""
+    app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
+
+    async def open_all(app: web.Application) -> AsyncIterator[None]:
+        async with open_deps(settings) as deps, open_intake(deps) as intake:
+            app[DEPS], app[INTAKE] = deps, intake
+            app[AUTHENTICATOR] = Authenticator(deps.database, is_off=settings.auth == "off")
+            yield
+
+    app.cleanup_ctx.append(open_all)
+    app.on_shutdown.append(end_waits)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _handler_of(route))
+    return app
+
+
+async def end_waits(app: web.Application) -> None:
+    """Let every waiting caller have its answer now, so that the process can end."""
+    app[DEPS].changes.close()
+
+
+def _handler_of(route: Guarded | Open) -> Handler:
+    match route:
+        case Open(handler=handler):
+            return handler
+        case Guarded():
+            return _guarded(route)
+
+
+def _guarded(route: Guarded) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        authenticator = request.app[AUTHENTICATOR]
+        caller = await authenticator.authenticate(request, route.scope, now=time.monotonic())
+        return await route.handler(request, caller)
+
+    return handle

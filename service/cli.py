@@ -1,0 +1,220 @@
+"""The commands and how they are called; what they do is in ``commands``.
+
+Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 timed out.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+from uuid import UUID
+
+import click
+
+from service import __version__
+from service.commands.demo import run_demo
+from service.commands.emulator import read_faults, run_emulator
+from service.commands.http import run_http, run_http_processes
+from service.commands.keys import create_key, list_keys, revoke_key
+from service.commands.migrate import apply_migrations, migrations_applied, show_migrations
+from service.commands.output import Table, write_record, write_table
+from service.commands.start import Start, read_start, run
+from service.commands.up import run_up
+from service.core.errors import ConfigurationError, ServiceError
+from service.doors.auth import Scope
+from service.emulator.config import EmulatorConfig
+from service.worker import run_worker
+
+P = ParamSpec("P")
+OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "tsv"]), default="table", help="Form of the output."
+)
+
+
+def command_errors(function: Callable[P, int]) -> Callable[P, None]:
+    """End the process with the command's exit code; an error of ours becomes one sentence on standard error."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except ConfigurationError as error:
+            click.echo(f"batch-release: {error}", err=True)
+            code = 2
+        except ServiceError as error:
+            click.echo(f"batch-release: {error}", err=True)
+            code = 1
+        except KeyboardInterrupt:
+            code = 130
+        sys.exit(code)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="batch-release")
+def main() -> None:
+    """Gets changes of Huawei Cloud DataArts Studio released by many tools at once."""
+
+
+@main.command()
+@command_errors
+def demo() -> int:
+    """Run the main job on embedded servers against a vendor that misbehaves, and check the result."""
+    return run(run_demo())
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path(".data"),
+    show_default=True,
+    help="Directory of all data.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="HTTP port.")
+@command_errors
+def up(data: Path, port: int) -> int:
+    """Run everything on this machine: servers, emulator, API and worker."""
+    return run(run_up(data, port))
+
+
+@main.command()
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
+)
+@click.option("--reuse-port", is_flag=True, hidden=True)
+@command_errors
+def api(processes: int, reuse_port: bool) -> int:
+    """Run the HTTP process. Needs RELEASE_DATABASE_URL and RELEASE_REDIS_URL."""
+    settings = read_start().settings
+    settings.require_servers()
+    if processes > 1:
+        return run(run_http_processes(settings, processes))
+    return run(run_http(settings, reuse_port=reuse_port))
+
+
+@main.command()
+@command_errors
+def worker() -> int:
+    """Run one worker process. Needs RELEASE_DATABASE_URL, RELEASE_REDIS_URL, a vendor and credentials."""
+    start = read_start()
+    return run(work(start))
+
+
+async def work(start: Start) -> int:
+    """Run a worker to its end."""
+    await run_worker(start.settings, start.credentials)
+    return 0
+
+
+@main.command()
+@click.option("--status", "is_status", is_flag=True, help="Only show how each migration stands.")
+@OUTPUT
+@command_errors
+def migrate(is_status: bool, output: str) -> int:
+    """Bring the schema to where this version needs it; safe when run by several at once."""
+    database_url = read_start().settings.require_database()
+    if is_status:
+        table = asyncio.run(show_migrations(database_url))
+    else:
+        table = migrations_applied(asyncio.run(apply_migrations(database_url)))
+    write_table(table, output)
+    return 0
+
+
+@main.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=9080, show_default=True, help="0 takes any free port."
+)
+@click.option("--faults", type=click.Path(path_type=Path), help="JSON file, as PUT /_faults takes it.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="File that keeps what happened.")
+@command_errors
+def emulator(port: int, faults: Path | None, ledger: Path | None) -> int:
+    """Run the vendor emulator alone; what it was asked is at GET /_ledger."""
+    return run(run_emulator(EmulatorConfig(port=port, ledger_path=ledger, faults=read_faults(faults))))
+
+
+@main.group()
+def keys() -> None:
+    """Create, list and end API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Whose key it is.")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, type=click.Choice([scope.value for scope in Scope])
+)
+@click.option(
+    "--workspace",
+    "workspaces",
+    multiple=True,
+    required=True,
+    help="PROJECT/WORKSPACE; * stands for any text.",
+)
+@click.option("--expires-days", type=click.IntRange(1, 3650), help="Days until the key ends.")
+@OUTPUT
+@command_errors
+def keys_create(
+    name: str, scopes: tuple[str, ...], workspaces: tuple[str, ...], expires_days: int | None, output: str
+) -> int:
+    """Create an API key; it is shown this once."""
+    created = asyncio.run(
+        create_key(
+            read_start().settings.require_database(),
+            name=name,
+            scopes=scopes,
+            workspaces=workspaces,
+            expires_in=None if expires_days is None else timedelta(days=expires_days),
+        )
+    )
+    write_record(
+        {
+            "id": str(created.kept.key_id),
+            "name": name,
+            "scopes": list(scopes),
+            "workspaces": list(workspaces),
+            "key": created.api_key,
+        },
+        output,
+    )
+    return 0
+
+
+@keys.command("list")
+@OUTPUT
+@command_errors
+def keys_list(output: str) -> int:
+    """List the API keys; of a key only its id and its rights are kept."""
+    kept = asyncio.run(list_keys(read_start().settings.require_database()))
+    columns = ("id", "name", "scopes", "workspaces", "created_at", "expires_at", "revoked_at")
+    rows = [
+        (
+            str(key.key_id),
+            key.name,
+            key.scopes,
+            key.workspaces,
+            key.created_at,
+            key.expires_at,
+            key.revoked_at,
+        )
+        for key in kept
+    ]
+    write_table(Table(columns=columns, rows=rows), output)
+    return 0
+
+
+@keys.command("revoke")
+@click.argument("key_id", type=click.UUID)
+@command_errors
+def keys_revoke(key_id: UUID) -> int:
+    """End an API key; within a second no process takes it any more."""
+    if asyncio.run(revoke_key(read_start().settings.require_database(), key_id)):
+        return 0
+    click.echo(
+        f"batch-release: no live key has the id {key_id}; `batch-release keys list` shows them", err=True
+    )
+    return 1

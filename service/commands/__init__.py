@@ -1,0 +1,1 @@
+"""What the commands do; ``cli`` only says how they are called."""

@@ -1,0 +1,108 @@
+"""Runs the HTTP process, or several of them on one port."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+from aiohttp import web
+
+from service import __version__
+from service.app import build_app
+from service.core.config import Settings
+from service.core.errors import ConfigurationError
+from service.core.telemetry import LogEvent
+from service.embedded.process import die_with_parent
+
+_BACKLOG = 1024
+_IDLE_CONNECTION_SECONDS = 75.0
+_RESTART_PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+async def run_http(settings: Settings, *, reuse_port: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT, then answer what is being answered and end."""
+    settings.require_servers()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        build_app(settings),
+        access_log=None,
+        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+        shutdown_timeout=settings.grace.total_seconds(),
+        handle_signals=False,
+    )
+    if not await _set_up(runner, stop):
+        return 0
+    try:
+        await _serve(runner, settings, stop, reuse_port=reuse_port)
+    finally:
+        await runner.cleanup()
+    log.info(LogEvent.PROCESS_STOPPED, process="api")
+    return 0
+
+
+async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
+    """Open everything, which may wait for servers; False when told to stop meanwhile."""
+    opening = asyncio.ensure_future(runner.setup())
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not opening.done():
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        return False
+    await opening
+    return True
+
+
+async def _serve(runner: web.AppRunner, settings: Settings, stop: asyncio.Event, *, reuse_port: bool) -> None:
+    site = web.TCPSite(
+        runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=reuse_port or None
+    )
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"RELEASE_HTTP_PORT: expected a free port; {settings.http_host}:{settings.http_port} cannot be "
+            f"used: {error.strerror}"
+        ) from error
+    log.info(LogEvent.PROCESS_STARTED, process="api", version=__version__, url=site.name)
+    await stop.wait()
+
+
+async def run_http_processes(settings: Settings, processes: int) -> int:
+    """Run several HTTP processes on one port until SIGTERM or SIGINT; one that dies is started again."""
+    if settings.http_port == 0:
+        raise ConfigurationError("RELEASE_HTTP_PORT: expected a fixed port with --processes; given 0")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await asyncio.gather(*(_keep_running(stop) for _ in range(processes)))
+    return 0
+
+
+async def _keep_running(stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service",
+            "api",
+            "--reuse-port",
+            preexec_fn=die_with_parent(signal.SIGTERM),
+            start_new_session=True,
+        )
+        ended = asyncio.ensure_future(child.wait())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop.is_set():
+            if child.returncode is None:
+                child.terminate()
+            await ended
+            return
+        log.error(LogEvent.PROCESS_FAILED, process="api", reason=f"exit status {child.returncode}")
+        await asyncio.sleep(_RESTART_PAUSE_SECONDS)

@@ -1,0 +1,79 @@
+"""Creates, lists and ends API keys."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from service.core.api_key import digest_of, new_api_key
+from service.core.ids import new_id
+from service.gateways.store import api_keys
+from service.gateways.store.api_keys import ApiKey
+from service.gateways.store.database import Database, PoolSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedKey:
+    """A new key; the only time that the key itself is known."""
+
+    kept: ApiKey
+    api_key: str
+
+
+async def create_key(
+    database_url: str,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    workspaces: Sequence[str],
+    expires_in: timedelta | None = None,
+) -> CreatedKey:
+    """Create a key.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    created_at = datetime.now(UTC)
+    kept = ApiKey(
+        key_id=new_id(),
+        name=name,
+        scopes=tuple(scopes),
+        workspaces=tuple(workspaces),
+        created_at=created_at,
+        expires_at=None if expires_in is None else created_at + expires_in,
+        revoked_at=None,
+    )
+    api_key = new_api_key()
+    async with _database(database_url) as database, database.connection() as connection:
+        await api_keys.add_key(connection, kept, key_sha256=digest_of(api_key))
+    return CreatedKey(kept=kept, api_key=api_key)
+
+
+async def list_keys(database_url: str) -> Sequence[ApiKey]:
+    """Return all keys, the oldest first.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    async with _database(database_url) as database, database.connection() as connection:
+        return await api_keys.list_keys(connection)
+
+
+async def revoke_key(database_url: str, key_id: UUID) -> bool:
+    """End a key; False where no live key has this id.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    async with _database(database_url) as database, database.connection() as connection:
+        return await api_keys.revoke_key(connection, key_id)
+
+
+@asynccontextmanager
+async def _database(database_url: str) -> AsyncIterator[Database]:
+    database = await Database.open(database_url, PoolSize(smallest=1, largest=1))
+    try:
+        yield database
+    finally:
+        await database.close()

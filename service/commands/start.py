@@ -1,0 +1,54 @@
+"""What every command does first: read the settings, set up the log, and run an event loop."""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from service.core.config import Settings
+from service.core.credentials import Credentials, find_credentials
+from service.core.log import configure_logging
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The settings and credentials of this process."""
+
+    settings: Settings
+    credentials: Credentials | None
+
+
+def read_start() -> Start:
+    """Read settings and credentials from the environment, and set up the log.
+
+    Raises:
+        ConfigurationError: a setting is wrong; the message says which.
+    """
+    settings = Settings.from_env(os.environ)
+    credentials = find_credentials(os.environ, home=Path(os.environ.get("HOME", "/")))
+    configure_logging(
+        level=settings.log_level,
+        log_format=settings.log_format,
+        secrets=known_secrets(settings, credentials),
+    )
+    return Start(settings=settings, credentials=credentials)
+
+
+def known_secrets(settings: Settings, credentials: Credentials | None) -> tuple[str, ...]:
+    """Return the values that must never appear in a log line."""
+    found = [settings.database_url, settings.redis_url, settings.iam_password]
+    values = [secret.get_secret_value() for secret in found if secret is not None]
+    if credentials is not None:
+        values.append(credentials.key.secret_key)
+        values.append(credentials.key.security_token or "")
+    return tuple(value for value in values if value)
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a command's coroutine on uvloop; return its exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

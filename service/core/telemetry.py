@@ -1,0 +1,77 @@
+"""The catalogue of log events: every line of ours has one of these names, in the past tense.
+
+Fields are identifiers and figures, never whole objects. ``http_request_id`` and ``request_id`` (a release request)
+are bound once by the door, ``batch_key``, ``batch_id``, ``workspace`` and ``attempt`` once by the worker's job.
+A state change is ``info``; what an operator should look at is ``warning``; what is broken is ``error``.
+"""
+
+from enum import StrEnum
+
+
+class LogEvent(StrEnum):
+    """Names of events, with their fields."""
+
+    #: process, version, and what it serves or works on
+    PROCESS_STARTED = "process.started"
+    #: process
+    PROCESS_STOPPED = "process.stopped"
+    #: process, reason
+    PROCESS_FAILED = "process.failed"
+    #: signal, running
+    DRAIN_STARTED = "drain.started"
+    #: waiting_for, reason
+    START_DELAYED = "start.delayed"
+    #: applied, waited_seconds
+    SCHEMA_MIGRATED = "schema.migrated"
+
+    #: http_method, http_path, http_status, duration_ms; debug, but warning when slow or failed
+    HTTP_SERVED = "http.served"
+    #: http_method, http_path, with the traceback
+    HTTP_FAILED = "http.failed"
+
+    #: requests, items, attached, duration_ms; one line a commit
+    REQUESTS_ACCEPTED = "requests.accepted"
+    #: reason, try
+    ACCEPT_RETRIED = "accept.retried"
+    #: problem; the envelope came through the queue door
+    ENVELOPE_REFUSED = "envelope.refused"
+
+    #: keys, reason; the sweep rings again
+    BELL_LOST = "bell.lost"
+    #: reason; the worker builds its arq worker anew
+    QUEUE_LOST = "queue.lost"
+    #: batch_key, reason, with the traceback
+    LOOK_FAILED = "look.failed"
+    #: wait_reason, delay_seconds; debug
+    PERMIT_REFUSED = "permit.refused"
+
+    #: items, closed_by, package_name
+    BATCH_SEALED = "batch.sealed"
+    #: package_name
+    BATCH_CLAIMED = "batch.claimed"
+    #: items, release_package_id, duration_ms
+    BATCH_RELEASED = "batch.released"
+    #: vendor_code, vendor_message
+    BATCH_REJECTED = "batch.rejected"
+    #: outcome, delay_seconds, wait_reason, vendor_code
+    BATCH_POSTPONED = "batch.postponed"
+    #: reason, vendor_code
+    BATCH_IN_DOUBT = "batch.in_doubt"
+    #: vendor_code, vendor_message
+    BATCH_FAILED = "batch.failed"
+    #: outcome; the lease had been taken over, so nothing was written
+    OUTCOME_FENCED = "outcome.fenced"
+
+    #: reason, pause_seconds; the vendor refused our key: nothing is called before a probe
+    BREAKER_OPENED = "breaker.opened"
+    #: scope, pause_seconds
+    THROTTLE_OBSERVED = "throttle.observed"
+    #: skew_seconds
+    CLOCK_SKEWED = "clock.skewed"
+
+    #: rung, taken_over, expired; only when it did something
+    SWEEP_DONE = "sweep.done"
+    #: reason
+    SWEEP_FAILED = "sweep.failed"
+    #: reason; long polls fall back to asking now and then
+    CHANGES_LOST = "changes.lost"

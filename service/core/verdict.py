@@ -1,0 +1,160 @@
+"""What an outcome means for a batch and its items. Pure: the one place where retries are decided."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_never
+
+from service.core.backoff import Backoff, throttle_pause
+from service.core.model import AttemptOutcome, BatchState, ItemError, ItemState, WaitReason
+from service.core.outcomes import (
+    InDoubt,
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Rejected,
+    Released,
+    Throttled,
+    ThrottleScope,
+    VendorError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a batch may be tried, and how far apart."""
+
+    max_attempts: int
+    backoff: Backoff
+    #: How long nothing is called after the vendor refused our signature.
+    authentication_pause: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Where the batch and its items go after a call."""
+
+    outcome: AttemptOutcome
+    batch_state: BatchState
+    item_state: ItemState
+    #: Whether the call counts against the maximum; waiting does not.
+    is_counted: bool
+    release_package_id: str | None = None
+    delay: timedelta | None = None
+    wait_reason: WaitReason | None = None
+    error: ItemError | None = None
+
+
+def judge(outcome: Outcome, *, counted_attempts: int, policy: RetryPolicy) -> Verdict:
+    """Turn the outcome of a call into a verdict; ``counted_attempts`` are those before this call."""
+    match outcome:
+        case Released():
+            return Verdict(
+                outcome=AttemptOutcome.RELEASED,
+                batch_state=BatchState.RELEASED,
+                item_state=ItemState.RELEASED,
+                is_counted=True,
+                release_package_id=outcome.release_package_id,
+            )
+        case Rejected():
+            return _rejected(outcome)
+        case Throttled():
+            return _throttled(outcome)
+        case NotSent():
+            return _not_sent(outcome, counted_attempts, policy)
+        case InDoubt():
+            return _in_doubt(outcome)
+        case _:
+            assert_never(outcome)
+
+
+def _rejected(outcome: Rejected) -> Verdict:
+    message = outcome.error.error_msg or "The vendor refused the release."
+    return Verdict(
+        outcome=AttemptOutcome.REJECTED,
+        batch_state=BatchState.REJECTED,
+        item_state=ItemState.REJECTED,
+        is_counted=True,
+        error=ItemError(code="vendor-rejected", message=message, retryable=False, vendor=outcome.error),
+    )
+
+
+def _throttled(outcome: Throttled) -> Verdict:
+    is_wide = outcome.scope is ThrottleScope.OPERATION
+    return _again(
+        AttemptOutcome.THROTTLED,
+        delay=throttle_pause(outcome.retry_after),
+        wait_reason=WaitReason.RATE if is_wide else WaitReason.WORKSPACE_RATE,
+    )
+
+
+def _not_sent(outcome: NotSent, counted_attempts: int, policy: RetryPolicy) -> Verdict:
+    match outcome.cause:
+        case NotSentCause.AUTHENTICATION:
+            return _again(
+                AttemptOutcome.NOT_SENT,
+                delay=policy.authentication_pause,
+                wait_reason=WaitReason.BREAKER_OPEN,
+                error=_item_error("vendor-authentication", outcome.error, is_retryable=True),
+            )
+        case NotSentCause.TOKEN | NotSentCause.LEASE_LOST:
+            return _again(
+                AttemptOutcome.NOT_SENT, delay=policy.backoff.base / 2, wait_reason=WaitReason.BACKOFF
+            )
+        case NotSentCause.UNREACHABLE | NotSentCause.UNAVAILABLE:
+            return _failed_try(outcome, counted_attempts + 1, policy)
+        case _:
+            assert_never(outcome.cause)
+
+
+def _failed_try(outcome: NotSent, tries: int, policy: RetryPolicy) -> Verdict:
+    error = _item_error(f"vendor-{outcome.cause.value}", outcome.error, is_retryable=True)
+    if tries < policy.max_attempts:
+        return _again(
+            AttemptOutcome.NOT_SENT,
+            delay=policy.backoff.delay(tries),
+            wait_reason=WaitReason.BACKOFF,
+            error=error,
+            is_counted=True,
+        )
+    return Verdict(
+        outcome=AttemptOutcome.NOT_SENT,
+        batch_state=BatchState.FAILED,
+        item_state=ItemState.FAILED,
+        is_counted=True,
+        error=error,
+    )
+
+
+def _in_doubt(outcome: InDoubt) -> Verdict:
+    return Verdict(
+        outcome=AttemptOutcome.IN_DOUBT,
+        batch_state=BatchState.IN_DOUBT,
+        item_state=ItemState.IN_DOUBT,
+        is_counted=True,
+        wait_reason=WaitReason.RECONCILING,
+        error=ItemError(code="in-doubt", message=outcome.reason, retryable=False, vendor=outcome.error),
+    )
+
+
+def _again(
+    outcome: AttemptOutcome,
+    *,
+    delay: timedelta,
+    wait_reason: WaitReason,
+    error: ItemError | None = None,
+    is_counted: bool = False,
+) -> Verdict:
+    return Verdict(
+        outcome=outcome,
+        batch_state=BatchState.SEALED,
+        item_state=ItemState.BATCHED,
+        is_counted=is_counted,
+        delay=delay,
+        wait_reason=wait_reason,
+        error=error,
+    )
+
+
+def _item_error(code: str, error: VendorError, *, is_retryable: bool) -> ItemError:
+    message = error.error_msg or "The vendor could not be called."
+    return ItemError(code=code, message=message, retryable=is_retryable, vendor=error)

@@ -1,0 +1,236 @@
+"""Opens everything that a process talks to, once, and closes it in reverse."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import TypeVar
+
+import structlog
+from arq.connections import ArqRedis
+
+from service.core.config import Settings
+from service.core.credentials import Credentials
+from service.core.errors import ConfigurationError, MigrationError, Unavailable
+from service.core.ids import new_id
+from service.core.telemetry import LogEvent
+from service.gateways import migrate
+from service.gateways.permits import Limits, Permits
+from service.gateways.queue import Doorbells, open_redis, translated
+from service.gateways.store.changes import Changes
+from service.gateways.store.database import Database, PoolSize
+from service.gateways.vendor.client import VendorClient
+from service.gateways.vendor.config import Auth, TokenCredentials, VendorConfig
+from service.gateways.vendor.endpoints import base_url_of
+
+T = TypeVar("T")
+
+HTTP_POOL = PoolSize(smallest=2, largest=16)
+HEALTH_POOL = PoolSize(smallest=0, largest=2)
+_START_RETRY_SECONDS = 1.0
+_START_LOG_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """What every process of the service uses."""
+
+    settings: Settings
+    database: Database
+    #: Two connections that nothing but health checks uses.
+    health_database: Database
+    redis: ArqRedis
+    doorbells: Doorbells
+    changes: Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerDeps(Deps):
+    """What a worker uses besides: the vendor, and leave to call it."""
+
+    vendor: VendorClient
+    permits: Permits
+    #: Names this process on leases.
+    worker_name: str
+
+
+@asynccontextmanager
+async def open_deps(settings: Settings, *, pool: PoolSize = HTTP_POOL) -> AsyncIterator[Deps]:
+    """Open what every process uses; waits for PostgreSQL and a current schema, not for Redis.
+
+    Raises:
+        ConfigurationError: an address is not set.
+    """
+    database_url, redis_url = settings.require_servers()
+    async with AsyncExitStack() as stack:
+        database = await wait_for("PostgreSQL", lambda: Database.open(database_url, pool))
+        stack.push_async_callback(database.close)
+        await wait_for("the schema", lambda: check_schema(database))
+        health_database = await Database.open(database_url, HEALTH_POOL)
+        stack.push_async_callback(health_database.close)
+        redis = open_redis(redis_url, max_connections=32, retries=1)
+        stack.push_async_callback(redis.aclose)
+        changes = Changes(database_url)
+        await stack.enter_async_context(running(changes.run()))
+        yield Deps(
+            settings=settings,
+            database=database,
+            health_database=health_database,
+            redis=redis,
+            doorbells=Doorbells(redis),
+            changes=changes,
+        )
+
+
+@asynccontextmanager
+async def open_worker_deps(
+    settings: Settings, credentials: Credentials | None, *, pool_size: int
+) -> AsyncIterator[WorkerDeps]:
+    """Open what a worker uses; ``credentials`` are those found for ``RELEASE_VENDOR_AUTH=aksk``.
+
+    Raises:
+        ConfigurationError: the vendor's address or our credentials are not set.
+    """
+    config = vendor_config(settings, credentials)
+    pool = PoolSize(smallest=2, largest=pool_size)
+    async with open_deps(settings, pool=pool) as deps, VendorClient(config) as vendor:
+        permits = Permits(deps.redis, limits_of(settings), credential=name_of(config.auth))
+        shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
+        yield WorkerDeps(**shared, vendor=vendor, permits=permits, worker_name=new_worker_name())
+
+
+@asynccontextmanager
+async def open_arq_redis(settings: Settings, *, jobs: int) -> AsyncIterator[ArqRedis]:
+    """Open the client that arq's workers use: patient, and with a connection for each running job."""
+    _, redis_url = settings.require_servers()
+    redis = open_redis(redis_url, max_connections=jobs + 8, retries=60)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+def vendor_config(settings: Settings, credentials: Credentials | None) -> VendorConfig:
+    """Put together where the vendor is and who we are to it.
+
+    Raises:
+        ConfigurationError: something of it is not set; the message says what.
+    """
+    region = settings.region or (credentials.region if credentials else None)
+    url = settings.vendor_url or (base_url_of(region) if region else None)
+    if url is None:
+        raise ConfigurationError(
+            "RELEASE_REGION is not set: expected a region such as cn-north-4, or RELEASE_VENDOR_URL"
+        )
+    return VendorConfig(
+        base_url=url,
+        auth=_auth_of(settings, credentials),
+        read_timeout=settings.call_timeout,
+        call_timeout=settings.call_timeout,
+        max_connections=settings.vendor_concurrency + 8,
+    )
+
+
+def _auth_of(settings: Settings, credentials: Credentials | None) -> Auth:
+    match settings.vendor_auth:
+        case "none":
+            return None
+        case "aksk":
+            if credentials is None:
+                raise ConfigurationError(
+                    "no vendor credentials found: expected HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, "
+                    "or another of the places in docs/configuration.md"
+                )
+            return credentials.key
+        case "token":
+            if not (settings.iam_url and settings.iam_user and settings.iam_password and settings.iam_domain):
+                raise ConfigurationError(
+                    "RELEASE_VENDOR_AUTH=token needs RELEASE_IAM_URL, RELEASE_IAM_USER, RELEASE_IAM_PASSWORD "
+                    "and RELEASE_IAM_DOMAIN; one of them is not set"
+                )
+            return TokenCredentials(
+                iam_url=settings.iam_url,
+                user=settings.iam_user,
+                password=settings.iam_password.get_secret_value(),
+                domain=settings.iam_domain,
+            )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that all workers share."""
+    return Limits(
+        rate=settings.vendor_rate,
+        workspace_rate=settings.workspace_rate,
+        concurrency=settings.vendor_concurrency,
+        permit_life=settings.lease,
+    )
+
+
+def name_of(auth: Auth) -> str:
+    """Name a credential in Redis without showing it."""
+    match auth:
+        case None:
+            return "none"
+        case TokenCredentials():
+            identity = f"{auth.domain}/{auth.user}"
+        case _:
+            identity = auth.access_key
+    return sha256(identity.encode()).hexdigest()[:16]
+
+
+def new_worker_name() -> str:
+    """Name this process so that no other ever had the name: host, process, and a part of a new id."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-8:]}"
+
+
+async def check_schema(database: Database) -> None:
+    """Check that every migration that this version needs has been applied.
+
+    Raises:
+        MigrationError: one is missing.
+    """
+    async with database.connection() as connection:
+        missing = await migrate.pending(connection)
+    if missing:
+        raise MigrationError(f"{', '.join(missing)} not applied: run `batch-release migrate`")
+
+
+async def check_redis(redis: ArqRedis) -> None:
+    """Check that Redis answers.
+
+    Raises:
+        QueueUnavailable: it does not.
+    """
+    with translated():
+        await redis.ping()
+
+
+async def wait_for(name: str, connect: Callable[[], Awaitable[T]]) -> T:
+    """Call ``connect`` until it works, and say now and then what the start waits for."""
+    loop = asyncio.get_running_loop()
+    next_line = loop.time()
+    while True:
+        try:
+            return await connect()
+        except (Unavailable, MigrationError) as error:
+            if loop.time() >= next_line:
+                log.warning(LogEvent.START_DELAYED, waiting_for=name, reason=str(error))
+                next_line = loop.time() + _START_LOG_SECONDS
+        await asyncio.sleep(_START_RETRY_SECONDS)
+
+
+@asynccontextmanager
+async def running(*loops: Awaitable[None]) -> AsyncIterator[None]:
+    """Run background loops beside a block, and cancel them at its end."""
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

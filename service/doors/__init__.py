@@ -1,0 +1,1 @@
+"""How the outside comes in: parse, call the flow, render."""

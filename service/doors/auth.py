@@ -1,0 +1,113 @@
+"""Who calls, and what the key of a caller allows."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aiohttp import web
+
+from service.core.api_key import digest_of
+from service.doors import problems
+from service.doors.problems import ProblemError
+from service.gateways.store import api_keys
+from service.gateways.store.api_keys import ApiKey
+from service.gateways.store.database import Database
+
+#: A revoked key works for this long at most in a process that has just seen it.
+_CACHE_SECONDS = 0.5
+_CACHE_SIZE = 1_000
+_KEY_FORM = re.compile(r"rel_[A-Za-z0-9_-]{43}")
+EVERYBODY = "everybody"
+#: The LIKE pattern of a key for all workspaces.
+ALL_WORKSPACES = ("%",)
+
+
+class Scope(StrEnum):
+    """What a key may be used for; admin includes all."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls: the name that owns idempotency keys, and the workspaces that may be seen, as LIKE patterns."""
+
+    name: str
+    visible: tuple[str, ...]
+    is_allowed_everywhere: bool
+    patterns: tuple[str, ...]
+
+    def may_use(self, project_id: str, workspace: str) -> bool:
+        """Tell whether a workspace is among those of the key."""
+        place = f"{project_id}/{workspace}"
+        return self.is_allowed_everywhere or any(matches(pattern, place) for pattern in self.patterns)
+
+
+_ANYBODY = Caller(name=EVERYBODY, visible=ALL_WORKSPACES, is_allowed_everywhere=True, patterns=("*",))
+GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+
+
+class Authenticator:
+    """Finds the key that a caller shows; remembers it for half a second."""
+
+    def __init__(self, database: Database, *, is_off: bool) -> None:
+        self._database = database
+        self._is_off = is_off
+        self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
+
+    async def authenticate(self, request: web.Request, scope: Scope, *, now: float) -> Caller:
+        """Return the caller.
+
+        Raises:
+            ProblemError: no live key, or one without the scope.
+        """
+        if self._is_off:
+            return _ANYBODY
+        key = await self._find(_shown_key(request), now)
+        if key is None:
+            raise ProblemError(problems.unauthorized())
+        if scope.value not in key.scopes and Scope.ADMIN.value not in key.scopes:
+            raise ProblemError(problems.forbidden(scope.value))
+        return Caller(
+            name=str(key.key_id),
+            visible=tuple(like_pattern(pattern) for pattern in key.workspaces),
+            is_allowed_everywhere="*" in key.workspaces,
+            patterns=key.workspaces,
+        )
+
+    async def _find(self, shown: str | None, now: float) -> ApiKey | None:
+        if shown is None or _KEY_FORM.fullmatch(shown) is None:
+            return None
+        digest = digest_of(shown)
+        cached = self._cache.get(digest)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        async with self._database.connection() as connection:
+            key = await api_keys.find_live_key(connection, digest)
+        if len(self._cache) >= _CACHE_SIZE:
+            self._cache.clear()
+        self._cache[digest] = (now + _CACHE_SECONDS, key)
+        return key
+
+
+def _shown_key(request: web.Request) -> str | None:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials:
+        return credentials.strip()
+    return request.headers.get("X-Auth-Token")
+
+
+def like_pattern(pattern: str) -> str:
+    r"""Turn a workspace pattern of a key (``project/workspace`` with ``*``) into a LIKE pattern of Postgres."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")
+
+
+def matches(pattern: str, place: str) -> bool:
+    """Tell whether a place ``project/workspace`` matches a key's pattern; ``*`` stands for any text."""
+    parts = [re.escape(part) for part in pattern.split("*")]
+    return re.fullmatch(".*".join(parts), place) is not None

@@ -1,0 +1,59 @@
+"""Says whether the process lives, and whether it can do its work."""
+
+import asyncio
+
+from aiohttp import web
+
+from service import __version__
+from service.core.errors import Unavailable
+from service.deps import Deps, check_redis, check_schema
+from service.doors.http import check_query
+from service.doors.keys import DEPS
+from service.doors.render import to_json
+
+_CHECK_WITHIN_SECONDS = 1.0
+
+
+async def live(request: web.Request) -> web.Response:
+    """Say that the event loop turns."""
+    check_query(request)
+    return _answer({"status": "ok", "version": __version__}, 200)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Say whether requests can be accepted: 200 with Postgres, 503 without.
+
+    Without Redis requests are accepted all the same and wait, so that is no reason to turn callers away.
+    """
+    check_query(request, "verbose")
+    deps = request.app[DEPS]
+    postgres, redis = await asyncio.gather(_check_postgres(deps), _check_redis(deps))
+    is_ready = postgres == "ok"
+    status = "ok" if is_ready and redis == "ok" else "degraded" if is_ready else "unavailable"
+    answer: dict[str, object] = {"status": status}
+    if "verbose" in request.query:
+        answer |= {"version": __version__, "checks": {"postgres": postgres, "redis": redis}, "holds": []}
+    return _answer(answer, 200 if is_ready else 503)
+
+
+async def _check_postgres(deps: Deps) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_WITHIN_SECONDS):
+            await check_schema(deps.health_database)
+    except (Unavailable, TimeoutError):
+        return "no answer"
+    return "ok"
+
+
+async def _check_redis(deps: Deps) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_WITHIN_SECONDS):
+            await check_redis(deps.redis)
+    except (Unavailable, TimeoutError):
+        return "no answer"
+    return "ok"
+
+
+def _answer(value: object, status: int) -> web.Response:
+    headers = {"Retry-After": "2"} if status != 200 else {}  # noqa: PLR2004 - HTTP's own number
+    return web.Response(body=to_json(value), status=status, headers=headers, content_type="application/json")

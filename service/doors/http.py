@@ -1,0 +1,121 @@
+"""The edge of every HTTP request: its id, its log line, its headers, and errors as problems."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from service.core.errors import Unavailable
+from service.core.ids import new_id
+from service.core.telemetry import LogEvent
+from service.doors import problems
+from service.doors.problems import ProblemError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HTTP_REQUEST_ID = web.RequestKey("http_request_id", str)
+
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_GOOD_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+#: A request that took longer is worth a line.
+_SLOW_SECONDS = 1.0
+_SERVER_ERROR = 500
+
+log = structlog.get_logger()
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, turn errors into problems, set the headers of every answer, and log what matters."""
+    started = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    http_request_id = given if _GOOD_ID.fullmatch(given) else str(new_id())
+    request[HTTP_REQUEST_ID] = http_request_id
+    structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
+    try:
+        response = await _answer(request, handler)
+    finally:
+        structlog.contextvars.unbind_contextvars("http_request_id")
+    if not response.prepared:
+        response.headers["X-Request-Id"] = http_request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+    _log_served(request, response, time.perf_counter() - started)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        problem = error.problem
+    except web.HTTPException as error:
+        problem = problems.of_http_exception(error)
+    except Unavailable as error:
+        log.warning(LogEvent.HTTP_FAILED, reason=str(error))
+        problem = problems.unavailable(error.__doc__.rstrip(".") if error.__doc__ else "A part is away")
+    except Exception:
+        log.exception(LogEvent.HTTP_FAILED, http_method=request.method, http_path=request.rel_url.raw_path)
+        problem = problems.internal_error()
+    return problems.respond(
+        problem, instance=request.rel_url.raw_path, http_request_id=request[HTTP_REQUEST_ID]
+    )
+
+
+def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and "wait" not in request.query)
+    write = log.warning if is_odd else log.debug
+    write(
+        LogEvent.HTTP_SERVED,
+        http_request_id=request[HTTP_REQUEST_ID],
+        http_method=request.method,
+        http_path=request.rel_url.raw_path,
+        http_status=response.status,
+        duration_ms=round(seconds * 1000, 1),
+    )
+
+
+def traceparent_of(request: web.Request) -> str | None:
+    """Return the W3C trace context that the caller sent, where it is one."""
+    value = request.headers.get("traceparent", "")
+    return value if _GOOD_TRACEPARENT.fullmatch(value) else None
+
+
+def check_query(request: web.Request, *known: str) -> None:
+    """Refuse query parameters that the route does not know.
+
+    Raises:
+        ProblemError: one is unknown, or is there twice.
+    """
+    for name in request.query:
+        if name not in known:
+            expected = f"one of {', '.join(known)}" if known else "no query parameters"
+            raise ProblemError(problems.invalid_parameter(f"Expected {expected}; given {name!r}."))
+        if len(request.query.getall(name)) > 1:
+            raise ProblemError(
+                problems.invalid_parameter(f"Expected {name} once; it is there more than once.")
+            )
+
+
+async def read_json_body(request: web.Request) -> bytes:
+    """Read the body of a request that must be JSON, uncompressed.
+
+    Raises:
+        ProblemError: it is of another type or compressed.
+        HTTPRequestEntityTooLarge: it is over the limit.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise ProblemError(
+            problems.unsupported_media_type(f"Expected a body that is not compressed; given {encoding!r}.")
+        )
+    if "Content-Type" not in request.headers or request.content_type != "application/json":
+        given = request.headers.get("Content-Type", "nothing")
+        raise ProblemError(
+            problems.unsupported_media_type(f"Expected Content-Type: application/json; given {given!r}.")
+        )
+    charset = request.charset
+    if charset is not None and charset.lower() != "utf-8":
+        raise ProblemError(problems.unsupported_media_type(f"Expected charset=utf-8; given {charset!r}."))
+    return await request.read()

@@ -1,0 +1,102 @@
+"""Reads ids, headers and query parameters, and says what was expected where they are wrong."""
+
+import re
+from datetime import timedelta
+from uuid import UUID
+
+from aiohttp import web
+
+from service.doors import problems
+from service.doors.problems import ProblemError
+
+#: Longest wait that one HTTP request may ask for.
+MAX_WAIT = timedelta(seconds=30)
+_MAX_PAGE = 200
+_DEFAULT_PAGE = 50
+_PREFER_WAIT = re.compile(r"wait=([0-9]{1,9})")
+_KEY = re.compile(r'(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e][\x20-\x7e]{0,254}))')
+
+
+def read_id(request: web.Request) -> UUID:
+    """Return the id in the path; what is not an id is the id of nothing.
+
+    Raises:
+        ProblemError: not an id.
+    """
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError:
+        raise ProblemError(problems.not_found("resource")) from None
+
+
+def read_idempotency_key(request: web.Request) -> str | None:
+    """Return the key of the request, bare or quoted, or None.
+
+    Raises:
+        ProblemError: it is empty, too long, or not printable ASCII.
+    """
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return None
+    match = _KEY.fullmatch(given.strip())
+    if match is None:
+        raise ProblemError(
+            problems.invalid_parameter(
+                "Expected an Idempotency-Key of 1 to 255 printable ASCII characters, bare or quoted; "
+                f"given {len(given)} characters."
+            )
+        )
+    return match[1] or match[2]
+
+
+def preferred_wait(request: web.Request) -> timedelta | None:
+    """Return how long the caller prefers to wait (RFC 7240), at most 30 seconds; None where it does not say."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        match = _PREFER_WAIT.fullmatch(preference.strip())
+        if match is not None:
+            return min(timedelta(seconds=int(match[1])), MAX_WAIT)
+    return None
+
+
+def requested_wait(request: web.Request) -> timedelta | None:
+    """Return how long a read may wait: the query's ``wait``, else the preference, at most 30 seconds.
+
+    Raises:
+        ProblemError: it is not a number of seconds.
+    """
+    if "wait" not in request.query:
+        return preferred_wait(request)
+    seconds = read_whole_number(request, "wait", default=0, highest=10**9)
+    return min(timedelta(seconds=seconds), MAX_WAIT)
+
+
+def read_page_size(request: web.Request) -> int:
+    """Return the page size that the caller wants: 1 to 200, 50 by default; more is cut to 200.
+
+    Raises:
+        ProblemError: it is not a number, or less than 1.
+    """
+    size = read_whole_number(request, "page_size", default=_DEFAULT_PAGE, highest=10**9)
+    if size < 1:
+        raise ProblemError(problems.invalid_parameter("Expected a page_size of 1 to 200; given 0."))
+    return min(size, _MAX_PAGE)
+
+
+def read_whole_number(request: web.Request, name: str, *, default: int, highest: int) -> int:
+    """Return a query parameter that is a whole number.
+
+    Raises:
+        ProblemError: it is not one, or too high.
+    """
+    given = request.query.get(name)
+    if given is None:
+        return default
+    if not (
+        given.isascii() and given.isdigit() and len(given) <= len(str(highest)) and int(given) <= highest
+    ):
+        raise ProblemError(
+            problems.invalid_parameter(
+                f"Expected {name} to be a whole number up to {highest}; given {given[:40]!r}."
+            )
+        )
+    return int(given)

@@ -1,0 +1,187 @@
+"""Writes what the flow returns as the JSON of the contract."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from service.core.model import Event, ItemState, RequestState
+from service.flow.group_commit import Accepted
+from service.flow.status import what_it_waits_for
+from service.gateways.store.batch_reading import AttemptView, BatchView
+from service.gateways.store.reading import ItemView, RequestView
+
+REQUESTS_PATH = "/v1/release-requests"
+BATCHES_PATH = "/v1/batches"
+
+
+def to_json(value: object) -> bytes:
+    """Write JSON; times are UTC with ``Z``."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z, default=_plain)
+
+
+def _plain(value: object) -> str:
+    """Write what orjson does not know: asyncpg's ids are of a subclass of UUID."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def etag_of(body: bytes) -> str:
+    """Return a weak validator of a representation (RFC 9110)."""
+    return f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def request_resource(request: RequestView) -> dict[str, Any]:
+    """Return a release request as the contract shows it."""
+    wait = what_it_waits_for(request)
+    path = f"{REQUESTS_PATH}/{request.request_id}"
+    return {
+        "id": request.request_id,
+        "state": request.state,
+        "done": request.state.is_done,
+        "wait_reason": wait.reason,
+        "not_before": wait.until,
+        "project_id": request.project_id,
+        "workspace": request.workspace,
+        "apply_user_id": request.apply_user_id,
+        "approver_ids": request.approver_ids,
+        "package_name": request.package_name,
+        "priority": request.priority,
+        "items": [_item(item) for item in request.items],
+        "attempts": max((item.counted_attempts for item in request.items), default=0),
+        "labels": request.labels,
+        "note": request.note,
+        "error": request.error,
+        "created_at": request.created_at,
+        "updated_at": request.updated_at,
+        "finished_at": request.finished_at,
+        "version": request.version,
+        "links": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
+    }
+
+
+def _item(item: ItemView) -> dict[str, Any]:
+    return {
+        "pending_item_id": item.pending_item_id,
+        "state": item.state,
+        "batch_id": item.batch_id,
+        "package_name": item.package_name,
+        "release_package_id": item.release_package_id,
+        "error": item.error,
+    }
+
+
+def view_of_accepted(accepted: Accepted) -> RequestView:
+    """Return a request that was accepted this moment, without asking Postgres for what we have just written."""
+    submission = accepted.request.submission
+    return RequestView(
+        request_id=accepted.request.request_id,
+        state=RequestState.ACCEPTED,
+        version=1,
+        project_id=submission.key.project_id,
+        workspace=submission.key.workspace,
+        apply_user_id=submission.key.apply_user_id,
+        approver_ids=submission.approver_ids,
+        package_name=submission.key.package_name,
+        priority=submission.priority,
+        not_before=submission.not_before,
+        labels=dict(submission.labels),
+        note=submission.note,
+        error=None,
+        created_at=accepted.created_at,
+        updated_at=accepted.created_at,
+        finished_at=None,
+        hold=None,
+        items=tuple(_waiting_item(item) for item in submission.pending_item_ids),
+    )
+
+
+def _waiting_item(pending_item_id: str) -> ItemView:
+    return ItemView(
+        pending_item_id=pending_item_id,
+        state=ItemState.WAITING,
+        batch_id=None,
+        package_name=None,
+        release_package_id=None,
+        error=None,
+        batch_wait_reason=None,
+        batch_not_before=None,
+        counted_attempts=0,
+    )
+
+
+def event_resource(event: Event) -> dict[str, Any]:
+    """Return an entry of a timeline."""
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "type": event.type,
+        "state": event.state,
+        "batch_id": event.batch_id,
+        "attempt": event.attempt,
+        "detail": event.detail,
+    }
+
+
+def batch_resource(batch: BatchView) -> dict[str, Any]:
+    """Return a batch with its members and attempts."""
+    return {
+        "id": batch.batch_id,
+        "state": batch.state,
+        "project_id": batch.project_id,
+        "workspace": batch.workspace,
+        "apply_user_id": batch.apply_user_id,
+        "approver_ids": batch.approver_ids,
+        "package_name": batch.package_name,
+        "release_package_id": batch.release_package_id,
+        "parent_id": batch.parent_id,
+        "closed_by": batch.closed_by,
+        "epoch": batch.epoch,
+        "worker": batch.worker,
+        "lease_expires_at": batch.lease_expires_at,
+        "counted_attempts": batch.counted_attempts,
+        "wait_reason": batch.wait_reason,
+        "not_before": batch.not_before,
+        "error": batch.error,
+        "created_at": batch.created_at,
+        "updated_at": batch.updated_at,
+        "finished_at": batch.finished_at,
+        "members": [
+            {
+                "release_request_id": member.request_id,
+                "pending_item_id": member.pending_item_id,
+                "state": member.state,
+                "attached": member.is_attached,
+            }
+            for member in batch.members
+        ],
+        "attempts": [_attempt(attempt) for attempt in batch.attempts],
+        "links": {"self": f"{BATCHES_PATH}/{batch.batch_id}"},
+    }
+
+
+def _attempt(attempt: AttemptView) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "epoch": attempt.epoch,
+        "state": "open" if attempt.outcome is None else "closed",
+        "outcome": attempt.outcome,
+        "started_at": attempt.started_at,
+        "sent_at": attempt.sent_at,
+        "finished_at": attempt.finished_at,
+        "duration_ms": duration_ms(attempt.started_at, attempt.finished_at),
+        "http_status": attempt.http_status,
+        "error_code": attempt.error_code,
+        "error_msg": attempt.error_msg,
+        "vendor_request_id": attempt.vendor_request_id,
+        "manual": attempt.manual,
+        "evidence": attempt.evidence,
+    }
+
+
+def duration_ms(start: datetime, end: datetime | None) -> int | None:
+    """Return whole milliseconds between two moments, or None while the second is to come."""
+    return None if end is None else round((end - start).total_seconds() * 1000)

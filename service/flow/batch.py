@@ -1,0 +1,176 @@
+"""Answers a doorbell: makes one batch of what waits under a key, once it is due and may be sent.
+
+Takes: a batch key that somebody rang for.
+Leaves: a batch with its lease and its first attempt in Postgres, before any call.
+If it dies here: before the seal the items still wait; after it the lease runs out and the batch is in doubt.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from service.core.ids import new_id
+from service.core.model import Batch, ClosedBy
+from service.core.planning import Close, KeepOpen, decide_window, package_name
+from service.core.telemetry import LogEvent
+from service.deps import WorkerDeps
+from service.flow.announce import announce
+from service.flow.release import ClaimedBatch, release_batch
+from service.gateways.permits import Asking, Permit, Refused
+from service.gateways.store import batches, lanes, progress
+from service.gateways.store.batches import Claimed, Lease
+from service.gateways.store.database import Connection
+from service.gateways.store.lanes import Lane
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Something under the key may be sent now: a sealed batch, or items whose window has closed."""
+
+    asking: Asking
+    #: None for a batch that is sealed already.
+    closed_by: ClosedBy | None
+
+
+async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> None:
+    """Send at most one batch of the key: due, permit, seal, call, settle."""
+    due = decide_due(await look_at(deps, batch_key), batch_key, deps)
+    if due is None:
+        return
+    permit = await take_permit(deps, due)
+    if permit is None:
+        return
+    claimed = await claim_batch(deps, due)
+    await release_batch(deps, claimed, asking=due.asking, permit=permit)
+
+
+async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
+    """Read what waits under a key."""
+    async with deps.database.connection() as connection:
+        return await lanes.look(connection, batch_key, max_items=deps.settings.batch_max_items)
+
+
+def decide_due(lane: Lane, batch_key: UUID, deps: WorkerDeps) -> Due | None:
+    """Tell what of a key may be sent now; sealed batches go first, since they have waited longest."""
+    if lane.project_id is None or lane.workspace is None:
+        return None
+    asking = Asking(batch_key=batch_key, project_id=lane.project_id, workspace=lane.workspace)
+    if lane.has_sealed_due:
+        return Due(asking=asking, closed_by=None)
+    if lane.waiting is None:
+        return None
+    match decide_window(lane.waiting, deps.settings.window, now=lane.now):
+        case Close(closed_by=closed_by):
+            return Due(asking=asking, closed_by=closed_by)
+        case KeepOpen():
+            return None
+
+
+async def take_permit(deps: WorkerDeps, due: Due) -> Permit | None:
+    """Ask the shared limiter; where it refuses, write why and until when for the callers to see."""
+    answer = await deps.permits.ask(due.asking)
+    if isinstance(answer, Permit):
+        return answer
+    await hold_back(deps, due.asking.batch_key, answer)
+    return None
+
+
+async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None:
+    """Record what holds a key back; it costs its requests nothing but time."""
+    log.debug(
+        LogEvent.PERMIT_REFUSED, wait_reason=refused.reason.value, delay_seconds=refused.delay.total_seconds()
+    )
+    async with deps.database.connection() as connection:
+        await lanes.hold(connection, batch_key, reason=refused.reason, delay=refused.delay)
+
+
+async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
+    """Claim a sealed batch or seal a new one, with its attempt, in one transaction; None where others were faster."""
+    lease_ends_at = time.monotonic() + deps.settings.lease.total_seconds()
+    lease = Lease(worker=deps.worker_name, duration=deps.settings.lease)
+
+    async def work(connection: Connection) -> tuple[Batch, list[UUID]] | None:
+        if due.closed_by is None:
+            return await _claim_sealed(connection, due.asking.batch_key, lease)
+        return await _seal(connection, due, lease, max_items=deps.settings.batch_max_items)
+
+    claimed = await deps.database.transact(work)
+    if claimed is None:
+        return None
+    batch, request_ids = claimed
+    await announce(deps, request_ids)
+    return ClaimedBatch(batch=batch, lease_ends_at=lease_ends_at)
+
+
+async def _claim_sealed(
+    connection: Connection, batch_key: UUID, lease: Lease
+) -> tuple[Batch, list[UUID]] | None:
+    batch = await batches.claim_sealed(connection, batch_key, lease=lease)
+    if batch is None:
+        return None
+    log.info(LogEvent.BATCH_CLAIMED, **batch.log_fields, package_name=batch.package_name)
+    return batch, await _follow(connection, batch)
+
+
+async def _seal(
+    connection: Connection, due: Due, lease: Lease, *, max_items: int
+) -> tuple[Batch, list[UUID]] | None:
+    claimed = await batches.claim_items(connection, due.asking.batch_key, max_items=max_items)
+    if claimed is None or due.closed_by is None:
+        return None
+    batch = plan_batch(new_id(), claimed)
+    await batches.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
+    log.info(
+        LogEvent.BATCH_SEALED,
+        **batch.log_fields,
+        items=len(claimed.items),
+        closed_by=due.closed_by.value,
+        package_name=batch.package_name,
+    )
+    return batch, await _follow(connection, batch)
+
+
+def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
+    """Put claimed items into one batch under a name of its own."""
+    return Batch(
+        batch_id=batch_id,
+        key=claimed.key,
+        package_name=package_name(batch_id, workspace=claimed.key.workspace, chosen=claimed.key.package_name),
+        pending_item_ids=tuple(item.pending_item_id for item in claimed.items),
+        epoch=1,
+        attempt_number=1,
+        counted_attempts=0,
+        traceparent=claimed.traceparent,
+    )
+
+
+async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
+    return await progress.follow_batches(
+        connection,
+        [batch.batch_id],
+        attempt=batch.attempt_number,
+        detail={"package_name": batch.package_name},
+    )
+
+
+async def next_look(deps: WorkerDeps, batch_key: UUID) -> timedelta | None:
+    """Tell in what time a key should be looked at again, or None where nothing of it waits."""
+    lane = await look_at(deps, batch_key)
+    moments = [moment for moment in (lane.next_due, lane.sealed_from) if moment is not None]
+    if lane.waiting is not None:
+        match decide_window(lane.waiting, deps.settings.window, now=lane.now):
+            case Close():
+                moments.append(lane.now)
+            case KeepOpen(until=until):
+                moments.append(until)
+    if not moments:
+        return None
+    earliest = min(moments)
+    if lane.held_until is not None and lane.held_until > lane.now:
+        earliest = max(earliest, lane.held_until)
+    return max(earliest - lane.now, timedelta(0))

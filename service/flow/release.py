@@ -1,0 +1,48 @@
+"""Makes the one call for a batch.
+
+Takes: a claimed batch with its open attempt, and a permit.
+Leaves: a report of what the call came to, handed on to settle.
+If it dies here: nobody knows whether the call was made; the lease runs out and the batch is in doubt.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from service.core.model import Batch
+from service.core.outcomes import CallReport, InDoubt, VendorError
+from service.deps import WorkerDeps
+from service.flow.settle import conclude_permit, settle
+from service.gateways.permits import Asking, Permit
+
+_NO_ANSWER = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedBatch:
+    """A batch that this worker may send, until its lease ends."""
+
+    batch: Batch
+    #: A moment of ``time.monotonic()``; nothing is written to the vendor after it.
+    lease_ends_at: float
+
+
+async def release_batch(
+    deps: WorkerDeps, claimed: ClaimedBatch | None, *, asking: Asking, permit: Permit
+) -> None:
+    """Call the vendor for a batch and settle what comes of it; without a batch the permit is handed back."""
+    if claimed is None:
+        await conclude_permit(deps, asking, permit, None)
+        return
+    try:
+        report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
+    except asyncio.CancelledError:
+        await asyncio.shield(settle(deps, claimed.batch, _cut_off(), asking=asking, permit=permit))
+        raise
+    await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
+
+
+def _cut_off() -> CallReport:
+    """Return the report of a call that this worker was told to give up."""
+    return CallReport(
+        outcome=InDoubt(reason="the worker was stopped during the call", error=_NO_ANSWER), sent_at=None
+    )

@@ -1,0 +1,173 @@
+"""Writes what a call came to, on the batch, its attempt, its items and their requests, in one transaction.
+
+Takes: a claimed batch and the report of its call.
+Leaves: a settled batch, or one that waits for its next try or for a reconcile.
+If it dies here: the lease runs out and the batch is in doubt.
+"""
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import assert_never
+from uuid import UUID
+
+import structlog
+
+from service.core.errors import DatabaseUnavailable, QueueUnavailable
+from service.core.model import Batch, BatchState, WaitReason
+from service.core.outcomes import (
+    CallReport,
+    InDoubt,
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Rejected,
+    Released,
+    Throttled,
+    VendorError,
+)
+from service.core.telemetry import LogEvent
+from service.core.verdict import Verdict, judge
+from service.deps import WorkerDeps
+from service.flow.announce import announce
+from service.gateways.permits import Asking, Permit
+from service.gateways.store import batches, progress
+from service.gateways.store.batches import AttemptRecord
+from service.gateways.store.database import Connection
+
+_RETRY_PAUSE_SECONDS = 0.2
+_CONCLUDE_WITHIN_SECONDS = 2.0
+_SKEW_WORTH_A_WARNING = timedelta(minutes=5)
+
+log = structlog.get_logger()
+
+
+async def settle(
+    deps: WorkerDeps, batch: Batch, report: CallReport, *, asking: Asking, permit: Permit
+) -> None:
+    """Write the outcome of a call under the batch's epoch, then let the other workers know what it means for them."""
+    verdict = judge(
+        report.outcome, counted_attempts=batch.counted_attempts, policy=deps.settings.retry_policy
+    )
+    try:
+        request_ids = await write_verdict(deps, batch, verdict, record_of(report))
+    finally:
+        await conclude_permit(deps, asking, permit, report.outcome, pause=verdict.delay)
+    _log_skew(report)
+    if request_ids is None:
+        log.warning(LogEvent.OUTCOME_FENCED, **batch.log_fields, outcome=verdict.outcome.value)
+        return
+    _log_verdict(batch, verdict)
+    await announce(deps, request_ids)
+
+
+async def write_verdict(
+    deps: WorkerDeps, batch: Batch, verdict: Verdict, record: AttemptRecord
+) -> list[UUID] | None:
+    """Write a verdict, again and again while Postgres is away; None where the batch is no longer ours.
+
+    Raises:
+        DatabaseUnavailable: Postgres stayed away for longer than a lease, so that others have taken over anyway.
+    """
+
+    async def work(connection: Connection) -> list[UUID] | None:
+        if not await batches.settle_batch(connection, batch, verdict=verdict, record=record):
+            return None
+        return await progress.follow_batches(
+            connection, [batch.batch_id], attempt=batch.attempt_number, detail=_detail(verdict)
+        )
+
+    give_up_at = time.monotonic() + deps.settings.lease.total_seconds()
+    while True:
+        try:
+            return await deps.database.transact(work)
+        except DatabaseUnavailable:
+            if time.monotonic() >= give_up_at:
+                raise
+        await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+
+
+async def conclude_permit(
+    deps: WorkerDeps,
+    asking: Asking,
+    permit: Permit,
+    outcome: Outcome | None,
+    *,
+    pause: timedelta | None = None,
+) -> None:
+    """Hand the permit back and share what its outcome means; without Redis it ends by itself."""
+    match outcome:
+        case NotSent(cause=NotSentCause.AUTHENTICATION, error=error):
+            seconds = pause.total_seconds() if pause else 0
+            log.error(LogEvent.BREAKER_OPENED, reason=error.error_msg, pause_seconds=seconds)
+        case Throttled(scope=scope):
+            seconds = pause.total_seconds() if pause else 0
+            log.warning(LogEvent.THROTTLE_OBSERVED, scope=scope.value, pause_seconds=seconds)
+        case _:
+            pass  # the rest concerns this batch alone
+    try:
+        async with asyncio.timeout(_CONCLUDE_WITHIN_SECONDS):
+            await deps.permits.conclude(asking, permit, outcome=outcome, pause=pause)
+    except (QueueUnavailable, TimeoutError) as error:
+        log.warning(LogEvent.QUEUE_LOST, reason=str(error) or "no answer in time")
+
+
+def record_of(report: CallReport) -> AttemptRecord:
+    """Take from a report what is kept on the attempt."""
+    error: VendorError | None
+    match report.outcome:
+        case Released(request_id=request_id):
+            error = VendorError(status=200, error_code=None, error_msg=None, request_id=request_id)
+        case Rejected(error=error) | Throttled(error=error) | NotSent(error=error) | InDoubt(error=error):
+            pass
+        case _:
+            assert_never(report.outcome)
+    return AttemptRecord(sent_at=report.sent_at, error=error)
+
+
+def _detail(verdict: Verdict) -> dict[str, object]:
+    detail: dict[str, object] = {"outcome": verdict.outcome.value}
+    if verdict.release_package_id is not None:
+        detail["release_package_id"] = verdict.release_package_id
+    if verdict.wait_reason is not None:
+        detail["wait_reason"] = verdict.wait_reason.value
+    if verdict.error is not None:
+        detail["error"] = batches.error_json(verdict.error)
+    return detail
+
+
+def _log_verdict(batch: Batch, verdict: Verdict) -> None:
+    fields = batch.log_fields
+    vendor = verdict.error.vendor if verdict.error else None
+    words = {"vendor_code": vendor.error_code, "vendor_message": vendor.error_msg} if vendor else {}
+    match verdict.batch_state:
+        case BatchState.RELEASED:
+            log.info(
+                LogEvent.BATCH_RELEASED,
+                **fields,
+                items=len(batch.pending_item_ids),
+                release_package_id=verdict.release_package_id,
+            )
+        case BatchState.REJECTED:
+            log.warning(LogEvent.BATCH_REJECTED, **fields, **words)
+        case BatchState.FAILED:
+            log.warning(LogEvent.BATCH_FAILED, **fields, **words)
+        case BatchState.IN_DOUBT:
+            reason = verdict.error.message if verdict.error else None
+            log.warning(LogEvent.BATCH_IN_DOUBT, **fields, **words, reason=reason)
+        case _:
+            log.info(LogEvent.BATCH_POSTPONED, **fields, **words, **_postponement(verdict))
+
+
+def _postponement(verdict: Verdict) -> dict[str, object]:
+    return {
+        "outcome": verdict.outcome.value,
+        "delay_seconds": verdict.delay.total_seconds() if verdict.delay else 0,
+        "wait_reason": (verdict.wait_reason or WaitReason.BACKOFF).value,
+    }
+
+
+def _log_skew(report: CallReport) -> None:
+    skew = report.clock_skew_seconds
+    if skew is not None and abs(skew) > _SKEW_WORTH_A_WARNING.total_seconds():
+        log.warning(LogEvent.CLOCK_SKEWED, skew_seconds=round(skew))

@@ -1,0 +1,127 @@
+"""Tells callers where their request stands.
+
+Takes: a request's id and the workspaces that the caller may read.
+Leaves: nothing; it only reads what settle wrote.
+If it dies here: the caller asks again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from service.core.model import Event, RequestState, WaitReason
+from service.deps import Deps
+from service.gateways.store import batch_reading, reading
+from service.gateways.store.batch_reading import BatchView
+from service.gateways.store.reading import RequestView
+
+#: A notice may be lost, so a waiting caller also looks this often.
+_LOOK_EVERY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a request waits for, and until when as far as that is known."""
+
+    reason: WaitReason | None
+    until: datetime | None
+
+
+async def find_request(deps: Deps, request_id: UUID, *, visible: tuple[str, ...]) -> RequestView | None:
+    """Return a request, or None where the caller sees none of this id."""
+    async with deps.database.connection() as connection:
+        return await reading.find_request(connection, request_id, visible=visible)
+
+
+async def wait_for_change(
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], within: timedelta, since: int
+) -> None:
+    """Return when the request is done or has moved on from version ``since``, or when the time is up."""
+
+    def has_moved(version: int, state: RequestState) -> bool:
+        return state.is_done or version > since
+
+    await _wait_until(deps, request_id, has_moved, visible=visible, within=within)
+
+
+async def wait_until_done(
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], within: timedelta
+) -> None:
+    """Return when the request is done, or when the time is up."""
+    await _wait_until(deps, request_id, lambda _version, state: state.is_done, visible=visible, within=within)
+
+
+async def _wait_until(
+    deps: Deps,
+    request_id: UUID,
+    is_enough: Callable[[int, RequestState], bool],
+    *,
+    visible: tuple[str, ...],
+    within: timedelta,
+) -> None:
+    try:
+        async with asyncio.timeout(within.total_seconds()), deps.changes.watch(request_id) as changed:
+            while not deps.changes.is_closing:
+                changed.clear()
+                found = await _find_version(deps, request_id, visible)
+                if found is None or is_enough(*found):
+                    return
+                await _either(changed, _LOOK_EVERY_SECONDS)
+    except TimeoutError:
+        return
+
+
+async def _find_version(
+    deps: Deps, request_id: UUID, visible: tuple[str, ...]
+) -> tuple[int, RequestState] | None:
+    async with deps.database.connection() as connection:
+        return await reading.find_version(connection, request_id, visible=visible)
+
+
+async def _either(changed: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await changed.wait()
+    except TimeoutError:
+        return
+
+
+async def find_events(
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], after: int, limit: int
+) -> list[Event] | None:
+    """Return a page of a request's timeline, or None where the caller sees no such request."""
+    async with deps.database.connection() as connection:
+        if await reading.find_version(connection, request_id, visible=visible) is None:
+            return None
+        return await reading.events_of_request(connection, request_id, after=after, limit=limit)
+
+
+async def find_batch(deps: Deps, batch_id: UUID, *, visible: tuple[str, ...]) -> BatchView | None:
+    """Return a batch with members and attempts, or None where the caller sees none of this id."""
+    async with deps.database.connection() as connection:
+        return await batch_reading.find_batch(connection, batch_id, visible=visible)
+
+
+def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> Wait:
+    """Say what holds a request back, from its own row, its key's hold, and its batches."""
+    moment = now or datetime.now(UTC)
+    match request.state:
+        case RequestState.ACCEPTED:
+            return _wait_of_accepted(request, moment)
+        case RequestState.BATCHED | RequestState.IN_DOUBT:
+            waits = [item for item in request.items if item.batch_wait_reason is not None]
+            if not waits:
+                return Wait(reason=None, until=None)
+            first = min(waits, key=lambda item: item.batch_not_before or moment)
+            return Wait(reason=first.batch_wait_reason, until=first.batch_not_before)
+        case _:
+            return Wait(reason=None, until=None)
+
+
+def _wait_of_accepted(request: RequestView, now: datetime) -> Wait:
+    if request.hold is not None:
+        return Wait(reason=request.hold.reason, until=request.hold.until)
+    is_early = request.not_before is not None and request.not_before > now
+    return Wait(reason=WaitReason.WINDOW_OPEN, until=request.not_before if is_early else None)

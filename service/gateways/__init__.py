@@ -1,0 +1,1 @@
+"""One outside thing each: PostgreSQL, Redis, the vendor. Nothing else talks to the outside."""

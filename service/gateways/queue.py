@@ -1,0 +1,111 @@
+"""Redis as arq's queue: rings doorbells. A lost doorbell loses time, never a request: Postgres has the work."""
+
+import asyncio
+import time
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from service.core.errors import QueueUnavailable
+
+#: The arq queue of doorbells, and the one function that answers them.
+DOORBELL_QUEUE = "release:doorbells"
+LOOK = "look"
+_ANSWER_TIMEOUT_SECONDS = 5.0
+_RING_TIMEOUT_SECONDS = 3.0
+
+
+def serialize_job(job: dict[str, Any]) -> bytes:
+    """Write a job as JSON; what JSON cannot say, such as an exception as a result, becomes its text."""
+    return orjson.dumps(job, default=repr)
+
+
+def deserialize_job(raw: bytes) -> dict[str, Any]:
+    """Read a job from JSON; nothing from Redis is ever unpickled.
+
+    Raises:
+        ValueError: not a JSON object; arq then drops the job.
+    """
+    job = orjson.loads(raw)
+    if not isinstance(job, dict):
+        raise ValueError("expected a JSON object")  # noqa: TRY004 - arq wants one kind of error
+    return job
+
+
+class translated(AbstractContextManager[None]):  # noqa: N801 - reads as a keyword where it is used
+    """Turns the words of redis-py for "Redis is away" into ours."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate the error, if it is one of those."""
+        if isinstance(error, RedisError | OSError | TimeoutError):
+            reason = str(error) or type(error).__name__
+            raise QueueUnavailable(f"Redis does not answer: {reason}") from error
+
+
+def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
+    """Return a client that connects on first use; a hung Redis makes it fail, not wait for ever."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=_ANSWER_TIMEOUT_SECONDS,
+        socket_timeout=_ANSWER_TIMEOUT_SECONDS,
+        socket_connect_timeout=_ANSWER_TIMEOUT_SECONDS,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
+        retry_on_error=[ConnectionError, TimeoutError, OSError],
+        retry_on_timeout=True,
+        health_check_interval=30,
+    )
+    return ArqRedis(
+        pool,
+        job_serializer=serialize_job,
+        job_deserializer=deserialize_job,
+        default_queue_name=DOORBELL_QUEUE,
+    )
+
+
+class Doorbells:
+    """Rings for batch keys: one waiting doorbell a key, however often it is rung."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+
+    async def ring(self, batch_key: UUID, *, delay: timedelta, suffix: str = "") -> bool:
+        """Have a worker look at the key after the delay; False where a doorbell of the key already waits or runs.
+
+        Raises:
+            QueueUnavailable: Redis does not answer; the sweep will ring.
+        """
+        with translated():
+            async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
+                job = await self._redis.enqueue_job(
+                    LOOK, batch_key.hex, _job_id=job_id(batch_key, suffix), _defer_by=max(delay, timedelta(0))
+                )
+        return job is not None
+
+    async def hasten(self, batch_key: UUID) -> None:
+        """Let the waiting doorbell of a key sound now.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        with translated():
+            async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
+                await self._redis.zadd(DOORBELL_QUEUE, {job_id(batch_key): now_ms()}, xx=True, lt=True)
+
+
+def job_id(batch_key: UUID, suffix: str = "") -> str:
+    """Return arq's id for the doorbell of a key; the same key, the same id."""
+    return f"{LOOK}:{batch_key.hex}{suffix}"
+
+
+def now_ms() -> int:
+    """Return the time as arq scores its queue: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

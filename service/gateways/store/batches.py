@@ -1,0 +1,287 @@
+"""Makes batches of waiting items, claims them for one call, and writes what the call came to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import LiteralString
+from uuid import UUID
+
+from asyncpg import Record
+
+from service.core.batch_key import BatchKey
+from service.core.model import Batch, ClosedBy, ItemError
+from service.core.outcomes import VendorError
+from service.core.verdict import Verdict
+from service.gateways.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedItem:
+    """A waiting item that this transaction has locked."""
+
+    item_id: int
+    request_id: UUID
+    pending_item_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The items that this transaction has locked, and the key that they share."""
+
+    key: BatchKey
+    traceparent: str | None
+    items: tuple[ClaimedItem, ...]
+
+
+# The items of a key that are due, in the order in which they are taken; what another worker takes is passed over.
+CLAIM_ITEMS: LiteralString = """
+SELECT i.id, i.request_id, i.pending_item_id
+FROM release_items AS i
+WHERE i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= clock_timestamp()
+ORDER BY i.priority, i.id
+LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+# The batch key, spelled out by any request that has it.
+KEY_OF_REQUEST: LiteralString = """
+SELECT project_id, workspace, apply_user_id, approver_ids, package_name, traceparent
+FROM release_requests
+WHERE id = $1
+"""
+
+
+async def claim_items(connection: Connection, batch_key: UUID, *, max_items: int) -> Claimed | None:
+    """Lock up to ``max_items`` waiting items of a key, or return None where none is left."""
+    rows = await connection.fetch(CLAIM_ITEMS, batch_key, max_items)
+    if not rows:
+        return None
+    request = await connection.fetchrow(KEY_OF_REQUEST, rows[0]["request_id"])
+    if request is None:
+        raise AssertionError("an item has a request: the foreign key says so")
+    return Claimed(
+        key=_key_from_row(request),
+        traceparent=request["traceparent"],
+        items=tuple(
+            ClaimedItem(
+                item_id=row["id"], request_id=row["request_id"], pending_item_id=row["pending_item_id"]
+            )
+            for row in rows
+        ),
+    )
+
+
+def _key_from_row(row: Record) -> BatchKey:
+    return BatchKey.of(
+        project_id=row["project_id"],
+        workspace=row["workspace"],
+        apply_user_id=row["apply_user_id"],
+        approver_ids=row["approver_ids"],
+        package_name=row["package_name"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who works on a batch, and for how long nobody else may."""
+
+    worker: str
+    duration: timedelta
+
+
+# A new batch under a lease, its first attempt, and its items: all before the call.
+SEAL_BATCH: LiteralString = """
+WITH batch AS (
+    INSERT INTO batches (
+        id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name, closed_by, item_count,
+        traceparent, state, worker, lease_expires_at
+    )
+    VALUES (
+        $1, $2, $3, $4, $5, $6, $7, $8, cardinality($9::bigint[]), $10, 'sending', $11, now() + $12::interval
+    )
+    RETURNING id, epoch
+), attempt AS (
+    INSERT INTO attempts (batch_id, number, epoch) SELECT id, 1, epoch FROM batch
+)
+UPDATE release_items SET state = 'releasing', batch_id = $1 WHERE id = ANY($9::bigint[])
+"""
+
+
+async def seal_batch(
+    connection: Connection, batch: Batch, *, items: Sequence[ClaimedItem], closed_by: ClosedBy, lease: Lease
+) -> None:
+    """Write a new batch, already claimed for its first call."""
+    await connection.execute(
+        SEAL_BATCH,
+        batch.batch_id,
+        batch.key.digest,
+        batch.key.project_id,
+        batch.key.workspace,
+        batch.key.apply_user_id,
+        list(batch.key.approver_ids),
+        batch.package_name,
+        closed_by,
+        [item.item_id for item in items],
+        batch.traceparent,
+        lease.worker,
+        lease.duration,
+    )
+
+
+# A sealed batch that may be sent again, claimed for the next call.
+CLAIM_SEALED: LiteralString = """
+WITH batch AS (
+    UPDATE batches SET
+        state = 'sending', epoch = epoch + 1, worker = $2, lease_expires_at = now() + $3::interval,
+        not_before = NULL, wait_reason = NULL, updated_at = now()
+    WHERE id = (
+        SELECT id FROM batches
+        WHERE batch_key = $1 AND state = 'sealed' AND coalesce(not_before, created_at) <= clock_timestamp()
+        ORDER BY created_at
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING
+        id, epoch, project_id, workspace, apply_user_id, approver_ids, package_name, counted_attempts, traceparent
+), attempt AS (
+    INSERT INTO attempts (batch_id, number, epoch)
+    SELECT b.id, 1 + coalesce((SELECT max(a.number) FROM attempts AS a WHERE a.batch_id = b.id), 0), b.epoch
+    FROM batch AS b
+    RETURNING number
+), items AS (
+    UPDATE release_items AS i SET state = 'releasing' FROM batch AS b WHERE i.batch_id = b.id
+    RETURNING i.id, i.holder_id, i.pending_item_id
+)
+SELECT
+    b.id, b.epoch, b.project_id, b.workspace, b.apply_user_id, b.approver_ids, b.package_name,
+    b.counted_attempts, b.traceparent,
+    (SELECT number FROM attempt) AS attempt_number,
+    ARRAY(SELECT i.pending_item_id FROM items AS i WHERE i.holder_id IS NULL ORDER BY i.id) AS pending_item_ids
+FROM batch AS b
+"""
+
+
+async def claim_sealed(connection: Connection, batch_key: UUID, *, lease: Lease) -> Batch | None:
+    """Claim the oldest sealed batch of a key that may be sent now, or return None."""
+    row = await connection.fetchrow(CLAIM_SEALED, batch_key, lease.worker, lease.duration)
+    if row is None:
+        return None
+    return Batch(
+        batch_id=row["id"],
+        key=_key_from_row(row),
+        package_name=row["package_name"],
+        pending_item_ids=tuple(row["pending_item_ids"]),
+        epoch=row["epoch"],
+        attempt_number=row["attempt_number"],
+        counted_attempts=row["counted_attempts"],
+        traceparent=row["traceparent"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """What is kept of one call beside its outcome."""
+
+    sent_at: datetime | None
+    error: VendorError | None
+
+
+# The outcome of a call, written only under the epoch of the call's own claim: whoever lost the lease writes nothing.
+SETTLE_BATCH: LiteralString = """
+WITH batch AS (
+    UPDATE batches SET
+        state = $3::batch_state, lease_expires_at = NULL, worker = NULL, updated_at = now(),
+        finished_at = CASE WHEN $3::batch_state IN ('released', 'rejected', 'failed') THEN now() END,
+        counted_attempts = counted_attempts + $4::integer,
+        not_before = now() + $5::interval,
+        wait_reason = $6, release_package_id = $7, error = $8
+    WHERE id = $1 AND epoch = $2 AND state = 'sending'
+    RETURNING id
+), attempt AS (
+    UPDATE attempts AS a SET
+        outcome = $9, finished_at = now(), sent_at = $10, http_status = $11, error_code = $12, error_msg = $13,
+        vendor_request_id = $14
+    FROM batch AS b
+    WHERE a.batch_id = b.id AND a.outcome IS NULL
+)
+UPDATE release_items AS i SET state = $15, error = $8
+FROM batch AS b
+WHERE i.batch_id = b.id AND i.holder_id IS NULL
+"""
+
+
+async def settle_batch(
+    connection: Connection, batch: Batch, *, verdict: Verdict, record: AttemptRecord
+) -> bool:
+    """Write a verdict on batch, attempt and items; return False where the claim was no longer ours."""
+    error = record.error
+    status = await connection.execute(
+        SETTLE_BATCH,
+        batch.batch_id,
+        batch.epoch,
+        verdict.batch_state,
+        int(verdict.is_counted),
+        verdict.delay,
+        verdict.wait_reason,
+        verdict.release_package_id,
+        error_json(verdict.error),
+        verdict.outcome,
+        record.sent_at,
+        error and error.status,
+        error and error.error_code,
+        error and error.error_msg,
+        error and error.request_id,
+        verdict.item_state,
+    )
+    return status != "UPDATE 0"
+
+
+def error_json(error: ItemError | None) -> dict[str, object] | None:
+    """Write an error in the contract's form."""
+    if error is None:
+        return None
+    vendor = error.vendor
+    return {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "vendor": None
+        if vendor is None
+        else {
+            "status": vendor.status,
+            "error_code": vendor.error_code,
+            "error_msg": vendor.error_msg,
+            "request_id": vendor.request_id,
+        },
+    }
+
+
+# A batch whose worker has not come back within its lease: nobody knows whether its call was made.
+TAKE_OVER_EXPIRED: LiteralString = """
+WITH expired AS (
+    SELECT id FROM batches
+    WHERE state = 'sending' AND lease_expires_at < now()
+    ORDER BY lease_expires_at
+    LIMIT 100
+    FOR NO KEY UPDATE SKIP LOCKED
+), batch AS (
+    UPDATE batches AS b SET
+        state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL, worker = NULL, updated_at = now(),
+        counted_attempts = counted_attempts + 1, wait_reason = 'reconciling', error = $1
+    FROM expired AS e WHERE b.id = e.id
+    RETURNING b.id
+), attempt AS (
+    UPDATE attempts AS a SET outcome = 'in_doubt', finished_at = now()
+    FROM batch AS b WHERE a.batch_id = b.id AND a.outcome IS NULL
+), items AS (
+    UPDATE release_items AS i SET state = 'in_doubt', error = $1
+    FROM batch AS b WHERE i.batch_id = b.id AND i.holder_id IS NULL
+)
+SELECT id FROM batch
+"""
+
+
+async def take_over_expired(connection: Connection, *, error: ItemError) -> Sequence[UUID]:
+    """Put batches whose lease has run out in doubt; return their ids."""
+    rows = await connection.fetch(TAKE_OVER_EXPIRED, error_json(error))
+    return [row["id"] for row in rows]

@@ -1,0 +1,97 @@
+"""Tells waiting callers that a request has moved on: one listener a process, one notice a batch.
+
+A notice may be lost with its connection, so whoever waits also looks now and then by itself.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import LiteralString
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from service.core.telemetry import LogEvent
+from service.gateways.store.database import Connection
+
+CHANNEL = "release_requests_changed"
+#: A notice may hold 8,000 bytes; an id takes 37.
+_IDS_PER_NOTICE = 200
+_RECONNECT_SECONDS = 1.0
+_CONNECT_TIMEOUT_SECONDS = 5.0
+
+NOTIFY: LiteralString = (
+    "SELECT pg_notify('release_requests_changed', notice) FROM unnest($1::text[]) AS notice"
+)
+
+log = structlog.get_logger()
+
+
+async def announce(connection: Connection, request_ids: Sequence[UUID]) -> None:
+    """Wake those who wait for these requests, in all processes; outside a transaction, so that none waits for it."""
+    notices = [
+        ",".join(str(request_id) for request_id in request_ids[start : start + _IDS_PER_NOTICE])
+        for start in range(0, len(request_ids), _IDS_PER_NOTICE)
+    ]
+    await connection.execute(NOTIFY, notices)
+
+
+class Changes:
+    """Listens for notices on a connection of its own, and wakes the waiters of this process."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        #: Whether the process is ending: nobody should go on waiting.
+        self.is_closing = False
+
+    @asynccontextmanager
+    async def watch(self, request_id: UUID) -> AsyncIterator[asyncio.Event]:
+        """Lend an event that is set when the request changes; the waiter clears it."""
+        event = asyncio.Event()
+        name = str(request_id)
+        self._waiters[name].add(event)
+        try:
+            yield event
+        finally:
+            self._waiters[name].discard(event)
+            if not self._waiters[name]:
+                del self._waiters[name]
+
+    def close(self) -> None:
+        """Wake every waiter for good: the process is ending."""
+        self.is_closing = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Wake every waiter: after a gap in listening."""
+        for events in self._waiters.values():
+            for event in events:
+                event.set()
+
+    async def run(self) -> None:
+        """Listen until cancelled; a lost connection is opened again, and everybody looks once."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning(LogEvent.CHANGES_LOST, reason=str(error) or type(error).__name__)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT_SECONDS)
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: ended.set())
+        try:
+            await connection.add_listener(CHANNEL, self._on_notice)
+            self.wake_all()
+            await ended.wait()
+        finally:
+            connection.terminate()
+
+    def _on_notice(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        for request_id in str(payload).split(","):
+            for event in self._waiters.get(request_id, ()):
+                event.set()

@@ -1,0 +1,144 @@
+"""The pool of connections to PostgreSQL, and the one place where asyncpg's exceptions become ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias, TypeVar
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from service import __version__
+from service.core.errors import DatabaseUnavailable
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+T = TypeVar("T")
+
+#: How often a transaction is tried when it collides with another (deadlock, serialization).
+_COLLISION_TRIES = 4
+_ACQUIRE_TIMEOUT_SECONDS = 5.0
+_COMMAND_TIMEOUT_SECONDS = 15.0
+
+_COLLISIONS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InvalidCachedStatementError,
+)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresIOError,
+    asyncpg.LockNotAvailableError,
+    OSError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSize:
+    """The fewest and the most connections of one process."""
+
+    smallest: int
+    largest: int
+
+
+class Database:
+    """A pool of connections; every use of it either works or raises ``DatabaseUnavailable``."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, dsn: str, size: PoolSize) -> "Database":
+        """Open the pool.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        with _translated():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=size.smallest,
+                max_size=size.largest,
+                init=_prepare_connection,
+                reset=_keep_session,
+                timeout=_ACQUIRE_TIMEOUT_SECONDS,
+                command_timeout=_COMMAND_TIMEOUT_SECONDS,
+                server_settings={
+                    "application_name": f"batch-release {__version__}",
+                    "statement_timeout": f"{int(_COMMAND_TIMEOUT_SECONDS * 1000)}",
+                    "idle_in_transaction_session_timeout": "60000",
+                    "jit": "off",
+                },
+            )
+        return cls(pool)
+
+    async def close(self, *, within: timedelta = timedelta(seconds=5)) -> None:
+        """Close every connection; those still busy after the given time are cut."""
+        try:
+            await asyncio.wait_for(self._pool.close(), within.total_seconds())
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection outside any transaction.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer, or no connection came free in time.
+        """
+        with _translated():
+            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS) as connection:
+                yield connection
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work`` in one transaction, again where it collided with another transaction.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL went away; whether the commit happened is then unknown.
+        """
+        for _ in range(_COLLISION_TRIES - 1):
+            try:
+                return await self._transact_once(work)
+            except _COLLISIONS:
+                continue
+        return await self._transact_once(work)
+
+    async def _transact_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self.connection() as connection, connection.transaction():
+            return await work(connection)
+
+
+class _translated:  # noqa: N801 - reads as a keyword where it is used
+    """Turns asyncpg's words for "PostgreSQL is away" into ours."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _AWAY) and not isinstance(error, _COLLISIONS):
+            reason = str(error) or type(error).__name__
+            raise DatabaseUnavailable(f"PostgreSQL does not answer: {reason}") from error
+
+
+async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=orjson.loads, format="text"
+    )
+
+
+def _encode_json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _keep_session(_connection: object) -> None:
+    """Leave a returned connection as it is: nothing of ours sets session state, and a reset costs a round trip."""

@@ -1,0 +1,71 @@
+"""Ends waiting items whose deadline has passed, and hands their pending item on to whoever is attached."""
+
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID
+
+from service.core.model import ItemError
+from service.gateways.store.batches import error_json
+from service.gateways.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """The items that expired, and the requests they belong to."""
+
+    item_ids: tuple[int, ...]
+    request_ids: tuple[UUID, ...]
+
+
+# Waiting items past their deadline; those that a worker is taking at this moment are left to it.
+EXPIRE_ITEMS: LiteralString = """
+WITH late AS (
+    SELECT id FROM release_items
+    WHERE state = 'waiting' AND deadline <= now()
+    ORDER BY id
+    LIMIT 1000
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE release_items AS i SET state = 'expired', error = $1
+FROM late AS l
+WHERE i.id = l.id
+RETURNING i.id, i.request_id
+"""
+
+
+async def expire_items(connection: Connection, *, error: ItemError) -> Expired:
+    """End the waiting items whose deadline has passed."""
+    rows = await connection.fetch(EXPIRE_ITEMS, error_json(error))
+    return Expired(
+        item_ids=tuple(row["id"] for row in rows),
+        request_ids=tuple(sorted({row["request_id"] for row in rows})),
+    )
+
+
+# The first row attached to an item that ended without a call becomes its holder, and the others attach to that one.
+HAND_ON: LiteralString = """
+WITH heirs AS (
+    SELECT DISTINCT ON (a.holder_id) a.holder_id AS former_id, a.id AS heir_id
+    FROM release_items AS a
+    WHERE a.holder_id = ANY($1::bigint[]) AND a.state = 'waiting'
+    ORDER BY a.holder_id, a.id
+)
+UPDATE release_items AS i SET holder_id = CASE WHEN i.id = h.heir_id THEN NULL ELSE h.heir_id END
+FROM heirs AS h
+WHERE i.holder_id = h.former_id AND i.state = 'waiting'
+"""
+
+
+async def hand_on(connection: Connection, item_ids: tuple[int, ...]) -> None:
+    """Give the pending items of ended rows to the rows attached to them."""
+    await connection.execute(HAND_ON, list(item_ids))
+
+
+LOCK_GIVEN_REQUESTS: LiteralString = """
+SELECT id FROM release_requests WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def lock_requests(connection: Connection, request_ids: tuple[UUID, ...]) -> None:
+    """Lock requests in the order of their ids."""
+    await connection.execute(LOCK_GIVEN_REQUESTS, list(request_ids))

@@ -1,0 +1,1 @@
+"""The vendor, Huawei Cloud DataArts Studio: signs, sends, reads and classifies its release calls."""

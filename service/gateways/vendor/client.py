@@ -1,0 +1,236 @@
+"""The vendor client: makes a release package, and reads the lists that tell whether one was made.
+
+Takes a claimed batch and the end of its lease; leaves a report that the flow settles. What went wrong is
+in the report: nothing but cancellation and our own faults is raised.
+"""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self, TypeVar, assert_never
+
+from yarl import URL
+
+from service.core.model import Batch
+from service.core.outcomes import CallReport, InDoubt, NotSent, NotSentCause, Outcome, Rejected, Released
+from service.gateways.vendor.answer import Answer, NoAnswer, NoAnswerReason, clock_skew_of
+from service.gateways.vendor.calls import (
+    Place,
+    VendorCall,
+    create_package_call,
+    pending_items_call,
+    release_package_call,
+    release_packages_call,
+)
+from service.gateways.vendor.classify import Failure, classify, classify_failure, is_success
+from service.gateways.vendor.config import VendorConfig
+from service.gateways.vendor.exchange import Exchange
+from service.gateways.vendor.gate import WriteGate
+from service.gateways.vendor.iam import Token
+from service.gateways.vendor.identity import Identity, ProvenRequest
+from service.gateways.vendor.lists import (
+    BeforePage,
+    Listing,
+    PagingMemory,
+    ReadFailed,
+    RecordForm,
+    page_members,
+    read_all,
+    read_detail,
+)
+from service.gateways.vendor.outgoing import Sender
+from service.gateways.vendor.records import (
+    PackageDetail,
+    PendingItem,
+    ReleasePackage,
+    read_pending_item,
+    read_release_package,
+)
+from service.gateways.vendor.words import wordless_error
+
+__all__ = ["VendorClient", "VendorConfig"]
+
+AnyOutcome = TypeVar("AnyOutcome", Outcome, Failure)
+_PENDING_ITEMS = RecordForm(read=read_pending_item, id_of=lambda item: item.pending_item_id)
+_RELEASE_PACKAGES = RecordForm(read=read_release_package, id_of=lambda package: package.package_id)
+
+
+class VendorClient:
+    """One set of credentials at one address, with its own connections; use it as ``async with``."""
+
+    def __init__(self, config: VendorConfig, *, before_write: Callable[[], None] | None = None) -> None:
+        """Build a client; nothing is opened yet.
+
+        Args:
+            config: Where, as whom and within which bounds.
+            before_write: Called between the last look at the lease and the write of a create.
+        """
+        self._config = config
+        self._before_write = before_write
+        self._exchange = Exchange(config)
+        sender = Sender(base_url=URL(config.base_url, encoded=True), user_agent=config.user_agent)
+        self._identity = Identity(config.auth, sender, exchange=self._exchange)
+        self._paging = PagingMemory()
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._closing.enter_async_context(self._exchange)
+        self._closing.push_async_callback(self._identity.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._closing.aclose()
+
+    async def create_package(self, batch: Batch, *, deadline: float) -> CallReport:
+        """Ask the vendor to make the release package of a batch; the call is made once at most.
+
+        Args:
+            batch: What to release, and under which name.
+            deadline: Moment of ``time.monotonic()`` at which the lease ends; from then on nothing is written.
+        """
+        proven = await self._identity.prove(
+            create_package_call(batch, max_bytes=self._config.max_answer_bytes)
+        )
+        if isinstance(proven, NotSent):
+            return CallReport(outcome=proven, sent_at=None)
+        gate = WriteGate(deadline, before_write=self._before_write)
+        reply = await self._exchange.send(proven.request, gate=gate)
+        outcome = self._learn(outcome_of(reply, gate, is_token_auth=proven.token is not None), proven.token)
+        return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(reply))
+
+    async def list_pending_items(
+        self,
+        project_id: str,
+        workspace: str,
+        *,
+        item_name: str | None = None,
+        before_page: BeforePage | None = None,
+    ) -> Listing[PendingItem] | ReadFailed:
+        """List the pending items of a workspace (ListFactoryPendingItems).
+
+        Args:
+            project_id: The project.
+            workspace: The workspace.
+            item_name: Part of the item's name.
+            before_page: Awaited before every call, for a permit of the rate limiter.
+        """
+        place = Place(project_id=project_id, workspace=workspace)
+        filters = () if item_name is None else (("item_name", item_name),)
+
+        async def ask(offset: int) -> Answer | Failure:
+            page = tuple((name, str(value)) for name, value in page_members(offset).items())
+            call = pending_items_call(place, filters + page, max_bytes=self._config.max_list_bytes)
+            return await self._read(call, before_page)
+
+        return await read_all(ask, _PENDING_ITEMS, memory=self._paging, endpoint="pending-items")
+
+    async def find_packages(
+        self,
+        project_id: str,
+        workspace: str,
+        *,
+        key_word: str | None = None,
+        before_page: BeforePage | None = None,
+    ) -> Listing[ReleasePackage] | ReadFailed:
+        """List the release packages of a workspace (ListFactoryReleasePackages), the newest first.
+
+        Args:
+            project_id: The project.
+            workspace: The workspace.
+            key_word: Part of the package name; compare the names found exactly.
+            before_page: Awaited before every call, for a permit of the rate limiter.
+        """
+        place = Place(project_id=project_id, workspace=workspace)
+        filters: dict[str, object] = {} if key_word is None else {"key_word": key_word}
+
+        async def ask(offset: int) -> Answer | Failure:
+            members = {**filters, **page_members(offset)}
+            call = release_packages_call(place, members, max_bytes=self._config.max_list_bytes)
+            return await self._read(call, before_page)
+
+        return await read_all(ask, _RELEASE_PACKAGES, memory=self._paging, endpoint="release-packages")
+
+    async def show_package(
+        self, project_id: str, workspace: str, *, package_id: str, before_page: BeforePage | None = None
+    ) -> PackageDetail | ReadFailed:
+        """Show a release package and the items in it (ShowFactoryPackageDetail)."""
+        place = Place(project_id=project_id, workspace=workspace)
+        call = release_package_call(place, package_id, max_bytes=self._config.max_list_bytes)
+        return read_detail(await self._read(call, before_page))
+
+    async def forward(self, call: VendorCall) -> Answer | NoAnswer | NotSent:
+        """Make a call on a caller's behalf and return the answer untouched; redirects are not followed."""
+        proven = await self._identity.prove(call)
+        if isinstance(proven, NotSent):
+            return proven
+        reply = await self._exchange.send(proven.request)
+        if isinstance(reply, Answer) and not is_success(reply):
+            self._classify_read(reply, proven)
+        return reply
+
+    async def _read(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
+        if before_page is not None:
+            await before_page()
+        proven = await self._identity.prove(call)
+        if isinstance(proven, NotSent):
+            return proven
+        reply = await self._exchange.send(proven.request)
+        match reply:
+            case NoAnswer():
+                return _failure_of(reply)
+            case Answer():
+                return reply if is_success(reply) else self._classify_read(reply, proven)
+            case _:
+                assert_never(reply)
+
+    def _classify_read(self, answer: Answer, proven: ProvenRequest) -> Failure:
+        return self._learn(classify_failure(answer, is_token_auth=proven.token is not None), proven.token)
+
+    def _learn(self, outcome: AnyOutcome, token: Token | None) -> AnyOutcome:
+        """Remember a token that was taken, forget one that was refused; a new one that is refused is no expiry."""
+        if token is None:
+            return outcome
+        if not (isinstance(outcome, NotSent) and outcome.cause is NotSentCause.TOKEN):
+            if isinstance(outcome, Released | Rejected):
+                self._identity.remember_taken(token)
+            return outcome
+        self._identity.forget(token)
+        return (
+            outcome
+            if self._identity.was_taken(token)
+            else NotSent(cause=NotSentCause.AUTHENTICATION, error=outcome.error)
+        )
+
+
+def outcome_of(reply: Answer | NoAnswer, gate: WriteGate, *, is_token_auth: bool) -> Outcome:
+    """Judge a create: without a write it was certainly not sent, whatever came back."""
+    if gate.sent_at is None:
+        return _unwritten(reply, gate)
+    match reply:
+        case Answer():
+            return classify(reply, is_token_auth=is_token_auth)
+        case NoAnswer():
+            return InDoubt(reason=reply.reason.value, error=wordless_error(reply.detail))
+        case _:
+            assert_never(reply)
+
+
+def _unwritten(reply: Answer | NoAnswer, gate: WriteGate) -> NotSent:
+    if gate.is_expired:
+        error = wordless_error("the lease ended before the request was written")
+        return NotSent(cause=NotSentCause.LEASE_LOST, error=error)
+    detail = reply.detail if isinstance(reply, NoAnswer) else "an answer came before the request was written"
+    return NotSent(cause=NotSentCause.UNREACHABLE, error=wordless_error(detail))
+
+
+def _failure_of(reply: NoAnswer) -> Failure:
+    error = wordless_error(reply.detail)
+    if reply.reason is NoAnswerReason.UNREACHABLE:
+        return NotSent(cause=NotSentCause.UNREACHABLE, error=error)
+    return InDoubt(reason=reply.reason.value, error=error)
+
+
+def _clock_skew(reply: Answer | NoAnswer) -> float | None:
+    return clock_skew_of(reply) if isinstance(reply, Answer) else None

@@ -1,0 +1,41 @@
+"""Where the vendor's API is: base URLs of a region and the paths of the release calls.
+
+Source: DataArts Studio API reference, "Endpoints" and "Data Development APIs (V2)". The EU site has another
+domain and needs its base URL given.
+"""
+
+from urllib.parse import quote
+
+
+def base_url_of(region: str) -> str:
+    """Return the base URL of DataArts Studio in a region."""
+    return f"https://dayu.{region}.myhuaweicloud.com"
+
+
+def iam_url_of(region: str) -> str:
+    """Return the base URL of IAM in a region; its tokens work in that region only."""
+    return f"https://iam.{region}.myhuaweicloud.com"
+
+
+def pending_items_path(project_id: str) -> str:
+    """Return the path that lists pending items."""
+    return f"/v2/{_segment(project_id)}/factory/pending-items"
+
+
+def create_package_path(project_id: str) -> str:
+    """Return the path that makes a release package of pending items."""
+    return f"{pending_items_path(project_id)}/package"
+
+
+def release_packages_path(project_id: str) -> str:
+    """Return the path that lists release packages."""
+    return f"/v2/{_segment(project_id)}/factory/release-packages"
+
+
+def release_package_path(project_id: str, package_id: str) -> str:
+    """Return the path of one release package."""
+    return f"{release_packages_path(project_id)}/{_segment(package_id)}"
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="~")

@@ -1,0 +1,212 @@
+"""Builds the worker process: two arq workers (doorbells, and the queue door) and the sweep, supervised.
+
+arq ends a worker for good when Redis stays away for longer than its retries; here it is built anew.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+from service import __version__
+from service.core.config import Settings
+from service.core.credentials import Credentials
+from service.core.errors import Unavailable
+from service.core.telemetry import LogEvent
+from service.deps import WorkerDeps, check_redis, open_arq_redis, open_worker_deps, running, wait_for
+from service.doors.queue import RELEASE_REQUEST, release_request
+from service.flow.batch import answer_doorbell, next_look
+from service.flow.intake import Intake, open_intake
+from service.flow.sweep import run_sweeps
+from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
+
+#: How often an idle worker asks Redis for work: 14 ms to pick a job up, for 3 % of a core.
+POLL_DELAY = timedelta(milliseconds=20)
+#: arq finds work only within this many of the head of its queue, those that run elsewhere included.
+QUEUE_READ_LIMIT = 2_000
+#: A doorbell says nothing but "look", so it may be answered any number of times.
+MAX_TRIES = 1_000_000
+QUEUE_DOOR_JOBS = 32
+QUEUE_DOOR_RESULT = timedelta(hours=1)
+#: What a doorbell's job may take besides the call itself.
+AROUND_THE_CALL = timedelta(seconds=30)
+#: Doorbells that hold no permit are short, so there may be more of them than calls.
+LOOKS_BESIDE_CALLS = 16
+_REBUILD_PAUSE_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+class Drain:
+    """Whether the process has been told to stop, and whether it has been told twice."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def request(self, name: str) -> None:
+        """Take no new work; when asked again, end what runs."""
+        if self.requested.is_set():
+            self.hurried.set()
+        log.info(LogEvent.DRAIN_STARTED, signal=name, hurried=self.hurried.is_set())
+        self.requested.set()
+
+
+async def run_worker(settings: Settings, credentials: Credentials | None) -> None:
+    """Work until SIGTERM or SIGINT, then finish what runs within the grace; a second signal hurries."""
+    drain = Drain()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, drain.request, number.name)
+    pool_size = settings.vendor_concurrency + LOOKS_BESIDE_CALLS
+    async with (
+        open_worker_deps(settings, credentials, pool_size=pool_size) as deps,
+        open_intake(deps) as intake,
+        open_arq_redis(settings, jobs=pool_size + QUEUE_DOOR_JOBS) as arq_redis,
+    ):
+        if await until_drained(_prepare(deps), drain):
+            await _work(deps, intake, arq_redis, drain)
+    log.info(LogEvent.PROCESS_STOPPED, process="worker")
+
+
+async def until_drained(waiting: Awaitable[None], drain: Drain) -> bool:
+    """Await something of the start, or give it up when told to stop; tells whether it was finished."""
+    task = asyncio.ensure_future(waiting)
+    stopped = asyncio.ensure_future(drain.requested.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not task.done():
+        task.cancel()
+        return False
+    await task
+    return True
+
+
+async def _prepare(deps: WorkerDeps) -> None:
+    await wait_for("Redis", lambda: check_redis(deps.redis))
+    await deps.permits.prepare()
+
+
+async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
+    log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
+    async with running(run_sweeps(deps)):
+        await asyncio.gather(
+            supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
+            supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
+        )
+
+
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:
+    """Build the arq worker that answers doorbells."""
+    timeout = deps.settings.call_timeout + AROUND_THE_CALL
+    return Worker(
+        functions=[func(look, name=LOOK, timeout=timeout, keep_result=0, max_tries=MAX_TRIES)],
+        queue_name=DOORBELL_QUEUE,
+        max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,
+        after_job_end=look_again,
+        ctx={"deps": deps},
+        job_timeout=timeout,
+        **_common(redis, deps.settings),
+    )
+
+
+def queue_door_worker(deps: WorkerDeps, intake: Intake, redis: ArqRedis) -> Worker:
+    """Build the arq worker that takes release requests from the queue door."""
+    return Worker(
+        functions=[
+            func(release_request, name=RELEASE_REQUEST, keep_result=QUEUE_DOOR_RESULT, max_tries=MAX_TRIES)
+        ],
+        queue_name=deps.settings.queue,
+        max_jobs=QUEUE_DOOR_JOBS,
+        ctx={"deps": deps, "intake": intake},
+        job_timeout=timedelta(seconds=30),
+        **_common(redis, deps.settings),
+    )
+
+
+def _common(redis: ArqRedis, settings: Settings) -> dict[str, Any]:
+    """Return what both workers share; a result kept by default would block its job id for an hour."""
+    return {
+        "redis_pool": redis,
+        "handle_signals": False,
+        "keep_result": 0,
+        "poll_delay": POLL_DELAY,
+        "queue_read_limit": QUEUE_READ_LIMIT,
+        "max_tries": MAX_TRIES,
+        "job_completion_wait": int(settings.grace.total_seconds()),
+        "job_serializer": serialize_job,
+        "job_deserializer": deserialize_job,
+        "log_results": False,
+    }
+
+
+async def look(ctx: dict[str, Any], key: str) -> None:
+    """Answer a doorbell; whatever goes wrong is logged, and the sweep rings again."""
+    deps: WorkerDeps = ctx["deps"]
+    ctx["batch_key"] = batch_key = UUID(hex=key)
+    structlog.contextvars.bind_contextvars(batch_key=key)
+    try:
+        await answer_doorbell(deps, batch_key)
+    except Unavailable as error:
+        log.warning(LogEvent.LOOK_FAILED, reason=str(error))
+    except Exception:
+        log.exception(LogEvent.LOOK_FAILED)
+
+
+async def look_again(ctx: dict[str, Any]) -> None:
+    """Ring once more where work is left; arq has forgotten the answered doorbell by now, so the new one is taken.
+
+    An exception here would end arq's worker.
+    """
+    deps: WorkerDeps = ctx["deps"]
+    batch_key = ctx.get("batch_key")
+    if batch_key is None:
+        return
+    try:
+        delay = await next_look(deps, batch_key)
+        if delay is not None:
+            await deps.doorbells.ring(batch_key, delay=delay)
+    except Unavailable as error:
+        log.warning(LogEvent.BELL_LOST, reason=str(error))
+    except Exception:
+        log.exception(LogEvent.LOOK_FAILED)
+
+
+async def supervise(build: Callable[[], Worker], drain: Drain, grace: timedelta) -> None:
+    """Keep an arq worker running until the process is told to stop, and build it anew whenever it ends."""
+    left_running: set[asyncio.Task[Any]] = set()
+    while not drain.requested.is_set():
+        worker = build()
+        main = asyncio.create_task(worker.async_run())
+        stopped = asyncio.create_task(drain.requested.wait())
+        await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        worker.allow_pick_jobs = False
+        left_running = {task for task in (*left_running, *worker.tasks.values()) if not task.done()}
+        if main.done():
+            stopped.cancel()
+            log.warning(LogEvent.QUEUE_LOST, reason=repr(main.exception()))
+            await asyncio.sleep(_REBUILD_PAUSE_SECONDS)
+            continue
+        await finish_jobs(left_running, drain, grace)
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
+
+
+async def finish_jobs(tasks: set[asyncio.Task[Any]], drain: Drain, grace: timedelta) -> None:
+    """Let running jobs end within the grace; then, or when hurried, cut them: their batches are left in doubt."""
+    if not tasks:
+        return
+    finished: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
+    hurried: asyncio.Future[Any] = asyncio.ensure_future(drain.hurried.wait())
+    await asyncio.wait(
+        {finished, hurried}, timeout=grace.total_seconds(), return_when=asyncio.FIRST_COMPLETED
+    )
+    hurried.cancel()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

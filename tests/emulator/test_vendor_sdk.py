@@ -1,0 +1,193 @@
+"""The vendor's own Python SDK works against the emulator; only its endpoint is changed."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import (
+    ClientRequestException,
+    ConnectionException,
+    ServerResponseException,
+)
+from huaweicloudsdkdataartsstudio import v1 as sdk
+
+from tests.emulator.vendor_caller import KEY, PROJECT, WORKSPACE
+from tests.support.emulator import EmulatorProcess
+
+#: The SDK publishes no types.
+SdkObject = Any
+
+APPLICANT = "f8ccc2ff3c7748e8a7bfede38ae1cffa"
+APPROVER = "7b71e498e75d44048c9a22dd3c54f978"
+
+
+@pytest.fixture
+def sdk_client(own_emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SdkObject:
+    """The SDK's client, with the emulator as its endpoint."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    credentials = BasicCredentials(KEY.access_key, KEY.secret_key, PROJECT)
+    builder = sdk.DataArtsStudioClient.new_builder().with_credentials(credentials)
+    return builder.with_endpoint(own_emulator.url).build()
+
+
+async def test_all_seven_operations(own_emulator: EmulatorProcess, sdk_client: SdkObject) -> None:
+    """Two items are listed and packaged; a package is found, shown, deployed; another is revoked."""
+    await own_emulator.register_items(WORKSPACE, [{"pending_item_id": "26"}, {"pending_item_id": "27"}])
+    before = await asyncio.to_thread(list_items, sdk_client)
+    created = await asyncio.to_thread(create, sdk_client, "26")
+    other = await asyncio.to_thread(create, sdk_client, "27")
+    after = await asyncio.to_thread(list_items, sdk_client)
+    found = await asyncio.to_thread(list_packages, sdk_client)
+    shown = await asyncio.to_thread(show, sdk_client, created.release_package_id)
+    deployed = await asyncio.to_thread(deploy, sdk_client, created.release_package_id)
+    await asyncio.to_thread(unpack, sdk_client, other.release_package_id)
+    unpacked = await asyncio.to_thread(show, sdk_client, other.release_package_id)
+    approvals = await asyncio.to_thread(list_approvals, sdk_client)
+
+    assert [(item.pending_item_id, item.package_flag) for item in before.data] == [("26", 0), ("27", 0)]
+    assert (created.package_name, created.release_package_id) == ("package_26", "1")
+    assert [(item.pending_item_id, item.package_flag) for item in after.data] == [("26", 1), ("27", 1)]
+    assert [package.package_id for package in found.data] == ["2", "1"]
+    assert found.x_request_id
+    assert shown.release_package.deploy_status == 1
+    assert len(str(shown.release_package.apply_timestamp)) == 13
+    assert [task.pending_item_id for task in shown.task_details] == ["26"]
+    assert [detail.package_id for detail in deployed.deploy_package_details] == [1]
+    assert unpacked.release_package.delete_flag == 1
+    assert [each.apply_id.removeprefix("apply-") for each in approvals.job_apply_search_list] == ["26", "27"]
+
+
+async def test_the_users_and_roles_of_a_workspace(sdk_client: SdkObject) -> None:
+    """The SDK reads who may approve: the roles and the users that have them."""
+    users = await asyncio.to_thread(
+        sdk_client.list_workspaceusers, sdk.ListWorkspaceusersRequest(workspace_id=WORKSPACE)
+    )
+    roles = await asyncio.to_thread(
+        sdk_client.list_workspace_roles, sdk.ListWorkspaceRolesRequest(workspace_id=WORKSPACE)
+    )
+
+    assert users.count == 5
+    assert {user.roles[0].role_id for user in users.data} == {role.role_id for role in roles.body}
+    assert "Deployer" in {role.role_name for role in roles.body}
+
+
+async def test_an_error_of_the_service_is_read_by_the_sdk(sdk_client: SdkObject) -> None:
+    """A refused create is a ClientRequestException with the vendor's code, text and request id."""
+    await asyncio.to_thread(create, sdk_client, "26")
+    error = await asyncio.to_thread(failure, ClientRequestException, lambda: create(sdk_client, "26"))
+
+    assert (error.status_code, error.error_code) == (400, "DLF.3051")
+    assert error.error_msg == "The request parameter is invalid."
+    assert len(error.request_id) == 32
+
+
+async def test_an_error_of_the_gateway_is_read_by_the_sdk(sdk_client: SdkObject) -> None:
+    """A call without the workspace header, as in the vendor's sample, is refused with APIGW.0106."""
+    request = sdk.CreateFactoryPendingItemsPackageRequest(body=body("26"))
+    error = await asyncio.to_thread(
+        failure, ClientRequestException, lambda: sdk_client.create_factory_pending_items_package(request)
+    )
+
+    assert (error.status_code, error.error_code) == (400, "APIGW.0106")
+    assert "workspace" in error.error_msg
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "expected"),
+    [
+        ("429", ClientRequestException, (429, "APIGW.0308")),
+        ("502_after", ServerResponseException, (502, "APIGW.0202")),
+        ("503_before", ServerResponseException, (503, "APIGW.0613")),
+        ("signature_refused", ClientRequestException, (401, "APIGW.0301")),
+    ],
+)
+async def test_a_fault_is_read_by_the_sdk(
+    own_emulator: EmulatorProcess,
+    sdk_client: SdkObject,
+    fault: str,
+    kind: type[Exception],
+    expected: tuple[int, str],
+) -> None:
+    """Injected errors of the gateway have the form that the SDK takes apart."""
+    await own_emulator.put_faults({"rules": [{"fault": fault}]})
+    error = await asyncio.to_thread(failure, kind, lambda: create(sdk_client, "26"))
+
+    assert expected == (error.status_code, error.error_code)
+    assert len(error.request_id) == 32
+
+
+async def test_a_dropped_connection_is_an_error_of_the_connection(
+    own_emulator: EmulatorProcess,
+    sdk_client: SdkObject,
+) -> None:
+    """The SDK calls a connection that closed without an answer what it is."""
+    await own_emulator.put_faults({"rules": [{"fault": "drop_after"}]})
+    await asyncio.to_thread(failure, ConnectionException, lambda: create(sdk_client, "26"))
+
+    assert [package["package_id"] for package in await own_emulator.packages()] == ["1"]
+
+
+def body(item: str) -> SdkObject:
+    """Return the body of a create call."""
+    return sdk.CreateFactoryPendingItemsPackageBody(
+        apply_user_id=APPLICANT,
+        package_name=f"package_{item}",
+        pending_item_list=[item],
+        approver_ids=[APPROVER],
+    )
+
+
+def create(client: SdkObject, item: str) -> SdkObject:
+    """Make a package."""
+    request = sdk.CreateFactoryPendingItemsPackageRequest(workspace=WORKSPACE, body=body(item))
+    return client.create_factory_pending_items_package(request)
+
+
+def list_items(client: SdkObject) -> SdkObject:
+    """List the pending items."""
+    return client.list_factory_pending_items(sdk.ListFactoryPendingItemsRequest(workspace=WORKSPACE))
+
+
+def list_packages(client: SdkObject) -> SdkObject:
+    """List the packages."""
+    wanted = sdk.ListReleasePackagesRequestBody(key_word="package_", limit=10, offset=0)
+    request = sdk.ListFactoryReleasePackagesRequest(workspace=WORKSPACE, body=wanted)
+    return client.list_factory_release_packages(request)
+
+
+def show(client: SdkObject, package_id: str) -> SdkObject:
+    """Show a package."""
+    request = sdk.ShowFactoryPackageDetailRequest(workspace=WORKSPACE, package_id=package_id)
+    return client.show_factory_package_detail(request)
+
+
+def deploy(client: SdkObject, package_id: str) -> SdkObject:
+    """Approve a package."""
+    wanted = sdk.DeployFactoryPackagesRequestBody(package_ids=[package_id])
+    request = sdk.DeployFactoryPackagesRequest(workspace=WORKSPACE, body=wanted)
+    return client.deploy_factory_packages(request)
+
+
+def unpack(client: SdkObject, package_id: str) -> SdkObject:
+    """Revoke a package."""
+    wanted = sdk.CancelFactoryPackagesRequestBody(package_ids=[package_id])
+    request = sdk.CancelFactoryPackagesRequest(workspace=WORKSPACE, body=wanted)
+    return client.cancel_factory_packages(request)
+
+
+def list_approvals(client: SdkObject) -> SdkObject:
+    """List the submissions."""
+    return client.list_factory_workspaces_approval(
+        sdk.ListFactoryWorkspacesApprovalRequest(workspace=WORKSPACE)
+    )
+
+
+def failure(kind: type[Exception], call: Callable[[], object]) -> SdkObject:
+    """Make a call that must fail, and return the SDK's exception."""
+    with pytest.raises(kind) as caught:
+        call()
+    return caught.value

@@ -1,0 +1,38 @@
+"""Every statement of the store, prepared against the migrated schema."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from service.gateways import store
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    for module_info in pkgutil.iter_modules(store.__path__):
+        module = importlib.import_module(f"{store.__name__}.{module_info.name}")
+        for name, value in vars(module).items():
+            if name.isupper() and not name.startswith("_") and isinstance(value, str) and " " in value:
+                yield f"{module_info.name}.{name}", value
+
+
+@pytest.mark.parametrize(("name", "statement"), list(statements()), ids=[name for name, _ in statements()])
+async def test_statement_is_right_for_the_schema(database_url: str, name: str, statement: str) -> None:
+    """Each statement names only tables, columns and types that the migrations make."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        prepared = await connection.prepare(statement)
+
+        assert prepared.get_query() == statement, name
+    finally:
+        await connection.close()
+
+
+def test_all_statements_are_found() -> None:
+    """The search for statements does find the store's."""
+    names = [name for name, _ in statements()]
+
+    assert len(names) > 25
+    assert "batches.SETTLE_BATCH" in names
