@@ -5,7 +5,7 @@ arq ends a worker for good when Redis stays away for longer than its retries; he
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -49,6 +49,15 @@ class Drain:
     def __init__(self) -> None:
         self.requested = asyncio.Event()
         self.hurried = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
+
+    def watch_start(self, task: asyncio.Task[None]) -> None:
+        """Cancel this task when told to stop before ``end_start``: it may be waiting for a server."""
+        self._starting = task
+
+    def end_start(self) -> None:
+        """Say that from now on there may be work to finish."""
+        self._starting = None
 
     def request(self, name: str) -> None:
         """Take no new work; when asked again, end what runs."""
@@ -56,6 +65,8 @@ class Drain:
             self.hurried.set()
         log.info(LogEvent.DRAIN_STARTED, signal=name, hurried=self.hurried.is_set())
         self.requested.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
 
 async def run_worker(settings: Settings, credentials: Credentials | None) -> None:
@@ -63,33 +74,27 @@ async def run_worker(settings: Settings, credentials: Credentials | None) -> Non
     drain = Drain()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, drain.request, number.name)
+    running_worker = asyncio.create_task(_open_and_work(settings, credentials, drain))
+    drain.watch_start(running_worker)
+    try:
+        await running_worker
+    except asyncio.CancelledError:
+        if not drain.requested.is_set():
+            raise
+    log.info(LogEvent.PROCESS_STOPPED, process="worker")
+
+
+async def _open_and_work(settings: Settings, credentials: Credentials | None, drain: Drain) -> None:
     pool_size = settings.vendor_concurrency + LOOKS_BESIDE_CALLS
     async with (
         open_worker_deps(settings, credentials, pool_size=pool_size) as deps,
         open_intake(deps) as intake,
         open_arq_redis(settings, jobs=pool_size + QUEUE_DOOR_JOBS) as arq_redis,
     ):
-        if await until_drained(_prepare(deps), drain):
-            await _work(deps, intake, arq_redis, drain)
-    log.info(LogEvent.PROCESS_STOPPED, process="worker")
-
-
-async def until_drained(waiting: Awaitable[None], drain: Drain) -> bool:
-    """Await something of the start, or give it up when told to stop; tells whether it was finished."""
-    task = asyncio.ensure_future(waiting)
-    stopped = asyncio.ensure_future(drain.requested.wait())
-    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not task.done():
-        task.cancel()
-        return False
-    await task
-    return True
-
-
-async def _prepare(deps: WorkerDeps) -> None:
-    await wait_for("Redis", lambda: check_redis(deps.redis))
-    await deps.permits.prepare()
+        await wait_for("Redis", lambda: check_redis(deps.redis))
+        await deps.permits.prepare()
+        drain.end_start()
+        await _work(deps, intake, arq_redis, drain)
 
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:

@@ -69,7 +69,7 @@ def closing_times(waiting: Waiting, window: Window) -> list[tuple[ClosedBy, date
     ]
     if waiting.nearest_deadline is not None:
         # Three margins: a call that is made at the deadline itself would come too late.
-        times.append((ClosedBy.DEADLINE, waiting.nearest_deadline - 3 * CLOSING_MARGIN - window.quiet))
+        times.append((ClosedBy.DEADLINE, waiting.nearest_deadline - 3 * CLOSING_MARGIN))
     return times
 
 

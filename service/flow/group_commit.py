@@ -129,7 +129,11 @@ class Acceptor:
             entry.answer.set_result(outcome)
         if isinstance(outcome, Accepted):
             submission = entry.request.submission
-            self._waker.note(submission.key.digest, items=len(submission.pending_item_ids))
+            self._waker.note(
+                submission.key.digest,
+                items=len(submission.pending_item_ids),
+                has_deadline=submission.deadline is not None,
+            )
 
     async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[AcceptOutcome]:
         loop = asyncio.get_running_loop()

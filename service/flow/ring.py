@@ -44,9 +44,10 @@ class Waker:
         self._has_notes = asyncio.Event()
         self._limit = asyncio.Semaphore(_RINGS_AT_ONCE)
 
-    def note(self, batch_key: UUID, *, items: int) -> None:
-        """Say that a key got items; costs nothing and never fails."""
-        self._noted[batch_key] = self._noted.get(batch_key, 0) + items
+    def note(self, batch_key: UUID, *, items: int, has_deadline: bool = False) -> None:
+        """Say that a key got items; costs nothing and never fails. A deadline may close the window at any moment."""
+        counted = self._window.max_items if has_deadline else items
+        self._noted[batch_key] = self._noted.get(batch_key, 0) + counted
         self._has_notes.set()
 
     async def run(self) -> None:
