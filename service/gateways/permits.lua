@@ -13,6 +13,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local SETTLING = 1000 -- after a loss of Redis nothing is known of the last second, so it is waited out
 local TOLERANCE = 0.25 -- of an interval: takes up the lateness of callers that come back
+local ASK_AGAIN = 5000 -- even one far back in the queue looks now and then whether those before it came
 local UNUSED = 3 -- intervals that nobody used: places were given out to callers that did not come
 
 local function refuse(reason, wait)
@@ -51,7 +52,7 @@ local function wait_for_turn(scope, place_key, interval)
   end
   local at = math.max(place, now + early)
   redis.call('SET', place_key, tostring(place), 'PX', math.ceil(at - now + math.max(2 * interval, 500)))
-  return at - now
+  return math.min(at - now, ASK_AGAIN)
 end
 
 local function pass(scope, place_key, interval)

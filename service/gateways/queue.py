@@ -63,12 +63,14 @@ def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
         retry_on_timeout=True,
         health_check_interval=30,
     )
-    return ArqRedis(
+    client = ArqRedis(
         pool,
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
         default_queue_name=DOORBELL_QUEUE,
     )
+    client.auto_close_connection_pool = True
+    return client
 
 
 class Doorbells:

@@ -1,6 +1,5 @@
 """Where a process and its children listen, read from /proc."""
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +36,9 @@ def socket_inodes(pid: int) -> set[str]:
     """Return the inodes of the sockets that a process holds."""
     inodes = set()
     with suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
-                match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry.path))
+                match = re.fullmatch(r"socket:\[(\d+)\]", str(entry.readlink()))
                 if match:
                     inodes.add(match[1])
     return inodes

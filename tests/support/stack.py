@@ -191,7 +191,9 @@ def free_port() -> int:
         return port
 
 
-def body(*items: str, workspace: str = "ws-1", applicant: str = "applicant", **members: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def body(
+    *items: str, workspace: str = "ws-1", applicant: str = "applicant", **members: object
+) -> dict[str, Any]:
     """Return the body of a request."""
     return {
         "workspace": workspace,

@@ -1,0 +1,230 @@
+"""The shared limiter, on a real Valkey and its real clock."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from arq.connections import ArqRedis
+
+from service.core.errors import QueueUnavailable
+from service.core.model import WaitReason
+from service.core.outcomes import (
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Rejected,
+    Released,
+    Throttled,
+    ThrottleScope,
+    VendorError,
+)
+from service.embedded.valkey import EmbeddedValkey
+from service.gateways.permits import Asking, Limits, Permit, Permits, Refused
+from service.gateways.queue import open_redis
+
+NO_WORDS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
+RELEASED = Released(release_package_id="1", request_id=None)
+REFUSED_KEY = NotSent(cause=NotSentCause.AUTHENTICATION, error=NO_WORDS)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+    client = open_redis(redis_url, max_connections=64, retries=0)
+    yield client
+    await client.aclose()
+
+
+def limits(*, rate: float = 0, workspace_rate: float = 0, concurrency: int = 100, life: float = 30) -> Limits:
+    return Limits(
+        rate=rate,
+        workspace_rate=workspace_rate,
+        concurrency=concurrency,
+        permit_life=timedelta(seconds=life),
+    )
+
+
+async def proven(redis: ArqRedis, chosen: Limits) -> Permits:
+    """A limiter that is past its first second and whose credential the vendor has taken."""
+    permits = Permits(redis, chosen, credential="c")
+    await permits.prepare()
+    await redis.delete("release:permits:born:settling")
+    await redis.set("release:permits:c:proven", "1")
+    return permits
+
+
+def asking(*, workspace: str = "ws", key: UUID | None = None) -> Asking:
+    return Asking(batch_key=key or uuid4(), project_id="p", workspace=workspace)
+
+
+async def take(permits: Permits, who: Asking, *, within: float = 10.0) -> float:
+    """Ask again and again as told until there is a permit; returns when it came."""
+    give_up_at = time.monotonic() + within
+    while time.monotonic() < give_up_at:
+        answer = await permits.ask(who)
+        if isinstance(answer, Permit):
+            at = time.monotonic()
+            await permits.conclude(who, answer, outcome=RELEASED, pause=None)
+            return at
+        await asyncio.sleep(answer.delay.total_seconds())
+    raise AssertionError("no permit in time")
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(sum(start <= at < start + 1.0 for at in times) for start in times)
+
+
+async def test_no_sliding_second_sees_more_than_the_rate_and_its_burst(redis: ArqRedis) -> None:
+    """Twenty callers that always want more get 20 calls/s and at most 25 in any second, and use the rate."""
+    permits = await proven(redis, limits(rate=20))
+    times: list[float] = []
+
+    async def caller() -> None:
+        who = asking()
+        times.extend([await take(permits, who) for _ in range(3)])
+
+    await asyncio.gather(*(caller() for _ in range(20)))
+
+    assert most_in_a_second(times) <= 25
+    assert (len(times) - 1) / (max(times) - min(times)) > 0.9 * 20
+
+
+async def test_callers_take_turns(redis: ArqRedis) -> None:
+    """One that comes for the first time waits for at most one call of a caller that always wants more."""
+    permits = await proven(redis, limits(rate=5))
+    greedy, newcomer = asking(), asking()
+    order: list[str] = []
+
+    async def want(name: str, who: Asking, times: int) -> None:
+        for _ in range(times):
+            await take(permits, who)
+            order.append(name)
+
+    await want("greedy", greedy, 2)
+    await asyncio.gather(want("greedy", greedy, 4), want("newcomer", newcomer, 2))
+
+    assert "newcomer" in order[2:4]
+    assert order.index("newcomer", order.index("newcomer") + 1) <= 6
+
+
+async def test_places_that_nobody_takes_up_do_not_stop_the_rest(redis: ArqRedis) -> None:
+    """A hundred callers that ask once and never come back do not make one that does wait for their turns."""
+    permits = await proven(redis, limits(rate=10))
+    for _ in range(100):
+        await permits.ask(asking())
+    started = time.monotonic()
+    got_at = await take(permits, asking())
+
+    assert got_at - started < 6.0
+
+
+async def test_a_workspace_waits_for_its_own_limit_alone(redis: ArqRedis) -> None:
+    """A workspace at its limit is told so, and another gets its permit at once."""
+    permits = await proven(redis, limits(workspace_rate=1))
+    await take(permits, asking(workspace="a"))
+    refused = await permits.ask(asking(workspace="a"))
+    other = await permits.ask(asking(workspace="b"))
+
+    assert isinstance(refused, Refused)
+    assert refused.reason is WaitReason.WORKSPACE_RATE
+    assert timedelta(milliseconds=500) < refused.delay <= timedelta(seconds=1)
+    assert isinstance(other, Permit)
+
+
+async def test_no_more_permits_at_once_than_allowed(redis: ArqRedis) -> None:
+    """Beyond the limit callers wait until a permit is handed back, or its life is over."""
+    permits = await proven(redis, limits(concurrency=2, life=0.5))
+    first, _second = [await permits.ask(asking()) for _ in range(2)]
+    third = await permits.ask(asking())
+    assert isinstance(first, Permit)
+    await permits.conclude(asking(), first, outcome=None, pause=None)
+    after_one_came_back = await permits.ask(asking())
+    got_at = time.monotonic()
+    waited = await take(permits, asking()) - got_at
+
+    assert isinstance(third, Refused)
+    assert third.reason is WaitReason.CONCURRENCY
+    assert isinstance(after_one_came_back, Permit)
+    assert waited < 1.0, "the permits that nobody handed back should have ended by themselves"
+
+
+async def test_a_credential_that_is_not_proven_calls_one_at_a_time(redis: ArqRedis) -> None:
+    """Before the vendor took a call as signed, and again after it refused one, there is one call at a time."""
+    permits = Permits(redis, limits(), credential="c")
+    first = await permits.ask(asking())
+    second = await permits.ask(asking())
+    assert isinstance(first, Permit)
+    await permits.conclude(asking(), first, outcome=Rejected(error=NO_WORDS), pause=None)
+    at_once = [await permits.ask(asking()) for _ in range(3)]
+
+    assert isinstance(second, Refused)
+    assert all(isinstance(answer, Permit) for answer in at_once)
+
+
+async def test_a_refused_credential_stops_everything_for_the_pause(redis: ArqRedis) -> None:
+    """After a refused signature nothing is called until the pause is over; then one probe at a time."""
+    permits = await proven(redis, limits())
+    await conclude_with(permits, REFUSED_KEY, pause=timedelta(seconds=0.4))
+    refused = [await permits.ask(asking(workspace=f"ws-{n}")) for n in range(3)]
+    await asyncio.sleep(
+        max(answer.delay.total_seconds() for answer in refused if isinstance(answer, Refused))
+    )
+    probe = await permits.ask(asking())
+    beside_it = await permits.ask(asking())
+
+    assert {answer.reason for answer in refused if isinstance(answer, Refused)} == {WaitReason.BREAKER_OPEN}
+    assert isinstance(probe, Permit)
+    assert isinstance(beside_it, Refused)
+
+
+@pytest.mark.parametrize(
+    ("scope", "reasons"),
+    [
+        (ThrottleScope.WORKSPACE, [WaitReason.WORKSPACE_RATE, None]),
+        (ThrottleScope.OPERATION, [WaitReason.RATE, WaitReason.RATE]),
+    ],
+)
+async def test_a_throttled_scope_rests(
+    redis: ArqRedis, scope: ThrottleScope, reasons: list[WaitReason | None]
+) -> None:
+    """A throttle stops the calls of its scope for the pause, and no others."""
+    permits = await proven(redis, limits())
+    throttled = Throttled(error=NO_WORDS, retry_after=None, scope=scope)
+    await conclude_with(permits, throttled, pause=timedelta(seconds=5))
+    answers = [await permits.ask(asking(workspace=name)) for name in ("ws", "other")]
+
+    assert [answer.reason if isinstance(answer, Refused) else None for answer in answers] == reasons
+
+
+async def test_a_limiter_that_lost_its_memory_waits_a_second(redis: ArqRedis) -> None:
+    """After a loss of Redis nothing is known of the last second, so it passes without a call."""
+    permits = await proven(redis, limits(rate=100))
+    await take(permits, asking())
+    await redis.flushdb()
+    refused = await permits.ask(asking())
+    started = time.monotonic()
+    got_at = await take(permits, asking())
+
+    assert isinstance(refused, Refused)
+    assert refused.reason is WaitReason.RATE
+    assert got_at - started > 0.8
+
+
+async def test_without_redis_there_is_no_permit(own_valkey: EmbeddedValkey) -> None:
+    """A limiter that cannot be asked refuses by an error of ours."""
+    client = open_redis(own_valkey.url, max_connections=4, retries=0)
+    permits = Permits(client, limits(), credential="c")
+    await own_valkey.stop()
+
+    with pytest.raises(QueueUnavailable):
+        await permits.ask(asking())
+    await client.aclose()
+
+
+async def conclude_with(permits: Permits, outcome: Outcome, *, pause: timedelta) -> None:
+    who = asking()
+    permit = await permits.ask(who)
+    assert isinstance(permit, Permit)
+    await permits.conclude(who, permit, outcome=outcome, pause=pause)
