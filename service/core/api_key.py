@@ -15,5 +15,5 @@ def new_api_key() -> str:
 
 
 def digest_of(api_key: str) -> bytes:
-    """Return what is kept of a key."""
-    return hashlib.sha256(api_key.encode()).digest()
+    """Return what is kept of a key; whatever a header may hold has a digest."""
+    return hashlib.sha256(api_key.encode(errors="surrogatepass")).digest()

@@ -1,17 +1,16 @@
 """The settings: read once, checked at start, never read again.
 
-A setting ``NAME`` comes from the environment, else from the file that ``NAME_FILE`` names, else from
-``/run/secrets/NAME``. A bad value stops the start with the name, what was expected and what was given.
+Where each comes from is in ``sources``. A bad value stops the start with the name, what was expected and what was
+given; so does a name that is nearly one of ours.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,16 +19,21 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from service.core.addresses import host_of, is_base_url, is_loopback, origin_of
 from service.core.backoff import Backoff
 from service.core.errors import ConfigurationError
 from service.core.planning import VENDOR_MAX_ITEMS, Window
+from service.core.sources import SECRETS_DIRECTORY, misspelt, read_setting
 from service.core.submission import Defaults
 from service.core.verdict import RetryPolicy
+from service.core.wording import sentence_of
 
-SECRETS_DIRECTORY = Path("/run/secrets")
 #: Five wrong signatures lock the vendor's key for five minutes, so it is asked at most once a minute.
 AUTHENTICATION_PAUSE = timedelta(seconds=60)
+#: Far from what a period may be, near enough that no sum of periods overflows.
+_LONGEST = timedelta(days=7)
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
 
 
@@ -39,11 +43,24 @@ def _seconds(value: object) -> object:
     try:
         return timedelta(seconds=float(value))
     except (ValueError, OverflowError):
-        raise ValueError("expected a number of seconds") from None
+        raise PydanticCustomError("seconds", "a number of seconds") from None
 
 
-Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
-SecondsOrNone = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
+def _more_than_none(period: timedelta) -> timedelta:
+    if period <= timedelta(0):
+        raise PydanticCustomError("no_time", "more than 0 seconds")
+    return period
+
+
+def _within_bounds(period: timedelta) -> timedelta:
+    if not timedelta(0) <= period <= _LONGEST:
+        raise PydanticCustomError("out_of_bounds", f"0 to {_LONGEST.total_seconds():g} seconds")
+    return period
+
+
+SecondsOrNone = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_within_bounds)]
+Seconds = Annotated[SecondsOrNone, AfterValidator(_more_than_none)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -56,6 +73,7 @@ class Settings(BaseModel):
     redis_url: Annotated[SecretStr | None, Field(alias="RELEASE_REDIS_URL")] = None
     http_host: Annotated[Text, Field(alias="RELEASE_HTTP_HOST")] = "127.0.0.1"
     http_port: Annotated[int, Field(alias="RELEASE_HTTP_PORT", ge=0, le=65535)] = 8080
+    worker_http_port: Annotated[int, Field(alias="RELEASE_WORKER_HTTP_PORT", ge=0, le=65535)] = 0
     auth: Annotated[Literal["keys", "off"], Field(alias="RELEASE_AUTH")] = "keys"
     vendor_url: Annotated[Text | None, Field(alias="RELEASE_VENDOR_URL")] = None
     region: Annotated[Text | None, Field(alias="RELEASE_REGION")] = None
@@ -70,8 +88,8 @@ class Settings(BaseModel):
     batch_max_items: Annotated[int, Field(alias="RELEASE_BATCH_MAX_ITEMS", ge=1, le=VENDOR_MAX_ITEMS)] = 100
     batch_quiet: Annotated[SecondsOrNone, Field(alias="RELEASE_BATCH_QUIET_SECONDS")] = timedelta(seconds=0.2)
     batch_linger: Annotated[SecondsOrNone, Field(alias="RELEASE_BATCH_LINGER_SECONDS")] = timedelta(seconds=2)
-    vendor_rate: Annotated[float, Field(alias="RELEASE_VENDOR_RATE", ge=0)] = 8.0
-    workspace_rate: Annotated[float, Field(alias="RELEASE_WORKSPACE_RATE", ge=0)] = 0.0
+    vendor_rate: Annotated[Rate, Field(alias="RELEASE_VENDOR_RATE")] = 8.0
+    workspace_rate: Annotated[Rate, Field(alias="RELEASE_WORKSPACE_RATE")] = 0.0
     vendor_concurrency: Annotated[int, Field(alias="RELEASE_VENDOR_CONCURRENCY", ge=1, le=1_000)] = 16
     call_timeout: Annotated[Seconds, Field(alias="RELEASE_CALL_TIMEOUT_SECONDS")] = timedelta(seconds=30)
     lease: Annotated[Seconds, Field(alias="RELEASE_LEASE_SECONDS")] = timedelta(seconds=45)
@@ -93,34 +111,19 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: one or more are wrong; the message names each with what was expected and given.
         """
+        slips = [f"{given}: expected {meant}" for given, meant in misspelt(environment, _names())]
+        if slips:
+            raise ConfigurationError("; ".join(slips))
         try:
             return cls.model_validate(dict(_read_all(environment, secrets)))
         except ValidationError as error:
             raise ConfigurationError("; ".join(_sentences(error))) from None
 
     @model_validator(mode="after")
-    def _check_times(self) -> Self:
-        for name, period in (("RELEASE_LEASE_SECONDS", self.lease), ("RELEASE_GRACE_SECONDS", self.grace)):
-            if period <= self.call_timeout:
-                longest, given = self.call_timeout.total_seconds(), period.total_seconds()
-                raise ValueError(
-                    f"{name} must exceed RELEASE_CALL_TIMEOUT_SECONDS ({longest:g}); given {given:g}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_exposure(self) -> Self:
-        if self.auth == "off" and not is_loopback(self.http_host):
-            raise ValueError(f"RELEASE_AUTH=off needs a loopback RELEASE_HTTP_HOST; given {self.http_host!r}")
-        address = urlsplit(self.vendor_url or "https://")
-        is_local = is_loopback(address.hostname or "")
-        if address.scheme not in ("https", "http") or (address.scheme == "http" and not is_local):
-            raise ValueError(
-                "RELEASE_VENDOR_URL must be https, or http to a loopback address; "
-                f"given {address.scheme}://{address.hostname}"
-            )
-        if self.vendor_auth == "none" and not is_local:
-            raise ValueError("RELEASE_VENDOR_AUTH=none needs a RELEASE_VENDOR_URL on a loopback address")
+    def _check_together(self) -> Self:
+        faults = [*_time_faults(self), *_exposure_faults(self), *_server_faults(self)]
+        if faults:
+            raise PydanticCustomError("settings", "{faults}", {"faults": "; ".join(faults)})
         return self
 
     @property
@@ -164,59 +167,73 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: one is not set; the message says which.
         """
-        if self.database_url is None:
-            raise ConfigurationError(
-                "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
-            )
+        database_url = self.require_database()
         if self.redis_url is None:
             raise ConfigurationError("RELEASE_REDIS_URL is not set: expected redis://host:6379/0")
-        return self.database_url.get_secret_value(), self.redis_url.get_secret_value()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def read_setting(name: str, environment: Mapping[str, str], secrets: Path = SECRETS_DIRECTORY) -> str | None:
-    """Look a setting up in the environment, then in the file that ``NAME_FILE`` names, then among the secrets.
-
-    Raises:
-        ConfigurationError: ``NAME_FILE`` names a file that cannot be read.
-    """
-    if environment.get(name):
-        return environment[name]
-    named = environment.get(f"{name}_FILE")
-    path = Path(named) if named else secrets / name
-    if not named and not path.is_file():
-        return None
-    try:
-        return path.read_text(encoding="utf-8").strip() or None
-    except OSError as error:
-        raise ConfigurationError(
-            f"{name}_FILE must name a readable file; given {path}: {error.strerror}"
-        ) from None
+        return database_url, self.redis_url.get_secret_value()
 
 
 def _read_all(environment: Mapping[str, str], secrets: Path) -> Iterator[tuple[str, str]]:
-    for field in Settings.model_fields.values():
-        name = str(field.alias)
+    for name in _names():
         value = read_setting(name, environment, secrets)
         if value is not None:
             yield name, value
 
 
+def _names() -> list[str]:
+    return [str(field.alias) for field in Settings.model_fields.values()]
+
+
 def _sentences(error: ValidationError) -> Iterator[str]:
     for entry in error.errors(include_url=False):
-        if not entry["loc"]:
-            yield str(entry["ctx"]["error"]) if "ctx" in entry else entry["msg"]
-            continue
-        name = str(entry["loc"][0])
-        is_secret = any(word in name for word in _SECRET_WORDS)
-        given = "a value that is not shown" if is_secret else repr(entry["input"])
-        yield f"{name}: {entry['msg'].removeprefix('Value error, ')}; given {given}"
+        if entry["loc"]:
+            yield f"{entry['loc'][0]}: {sentence_of(_without_secret(entry))}"
+        else:
+            yield entry["msg"]
+
+
+def _without_secret(entry: ErrorDetails) -> ErrorDetails:
+    if not any(word in str(entry["loc"][0]) for word in _SECRET_WORDS):
+        return entry
+    return {**entry, "ctx": {**entry.get("ctx", {}), "given": "a value that is not shown"}}
+
+
+def _time_faults(settings: Settings) -> Iterator[str]:
+    longest = settings.call_timeout
+    for name, period in (
+        ("RELEASE_LEASE_SECONDS", settings.lease),
+        ("RELEASE_GRACE_SECONDS", settings.grace),
+    ):
+        if period <= longest:
+            yield (
+                f"{name}: expected more than RELEASE_CALL_TIMEOUT_SECONDS, {longest.total_seconds():g}; "
+                f"given {period.total_seconds():g}"
+            )
+
+
+def _exposure_faults(settings: Settings) -> Iterator[str]:
+    if settings.auth == "off" and not is_loopback(settings.http_host):
+        yield (
+            f"RELEASE_AUTH: expected keys, since RELEASE_HTTP_HOST {settings.http_host!r} is not a loopback "
+            "address; given off"
+        )
+    for name, url in (("RELEASE_VENDOR_URL", settings.vendor_url), ("RELEASE_IAM_URL", settings.iam_url)):
+        if url is not None and not is_base_url(url):
+            yield (
+                f"{name}: expected https://host, or http to a loopback address, without user, query and "
+                f"fragment; given {origin_of(url)}"
+            )
+    if settings.vendor_auth == "none" and not is_loopback(host_of(settings.vendor_url or "")):
+        yield (
+            "RELEASE_VENDOR_AUTH: expected aksk or token, since RELEASE_VENDOR_URL is not a loopback address; "
+            "given none"
+        )
+
+
+def _server_faults(settings: Settings) -> Iterator[str]:
+    for name, secret, schemes in (
+        ("RELEASE_DATABASE_URL", settings.database_url, ("postgresql", "postgres")),
+        ("RELEASE_REDIS_URL", settings.redis_url, ("redis", "rediss", "unix")),
+    ):
+        if secret is not None and secret.get_secret_value().partition("://")[0] not in schemes:
+            yield f"{name}: expected an address that begins with {schemes[0]}://; given one that does not"

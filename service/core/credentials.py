@@ -10,9 +10,9 @@ from configparser import Error as ConfigParserError
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.core.config import SECRETS_DIRECTORY, read_setting
 from service.core.errors import ConfigurationError
 from service.core.signing import AccessKey
+from service.core.sources import SECRETS_DIRECTORY, is_file, read_setting
 
 PROFILE_VARIABLE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 _PROFILE = Path(".huaweicloud/credentials")
@@ -88,24 +88,35 @@ def _from_variables(names: _Names, environment: Mapping[str, str], secrets: Path
 
 
 def _from_profile(environment: Mapping[str, str], home: Path) -> Credentials | None:
-    path = Path(environment.get(PROFILE_VARIABLE) or home / _PROFILE)
-    if not path.is_file():
+    named = environment.get(PROFILE_VARIABLE)
+    path = Path(named) if named else home / _PROFILE
+    if not named and not is_file(path):
         return None
-    profile = ConfigParser(interpolation=None)
-    try:
-        profile.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ConfigParserError) as error:
-        raise ConfigurationError(
-            f"{path} must be a readable INI file with a section [basic]: {error}"
-        ) from None
-    basic = profile["basic"] if profile.has_section("basic") else {}
-    if "ak" not in basic or "sk" not in basic:
+    basic = _read_basic(path)
+    access, secret = basic.get("ak", "").strip(), basic.get("sk", "").strip()
+    if not access and not secret:
         return None
+    if not access or not secret:
+        there, gone = ("ak", "sk") if access else ("sk", "ak")
+        raise ConfigurationError(f"{path}: {gone} is not set, but {there} is: expected both of the pair")
     return Credentials(
         key=AccessKey(
-            access_key=basic["ak"], secret_key=basic["sk"], security_token=basic.get("security_token")
+            access_key=access, secret_key=secret, security_token=basic.get("security_token") or None
         ),
-        project_id=basic.get("project_id"),
+        project_id=basic.get("project_id") or None,
         region=None,
         source=str(path),
     )
+
+
+def _read_basic(path: Path) -> Mapping[str, str]:
+    profile = ConfigParser(interpolation=None)
+    try:
+        profile.read_string(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: expected a readable file; {error.strerror}") from None
+    except (ValueError, ConfigParserError) as error:
+        # The parser's own message repeats the line, and the line may be the secret.
+        reason = type(error).__name__
+        raise ConfigurationError(f"{path}: expected an INI file with a section [basic]; {reason}") from None
+    return dict(profile["basic"]) if profile.has_section("basic") else {}

@@ -1,8 +1,11 @@
 """Reads JSON from strangers: stricter than RFC 8259 asks, since lenient readers disagree with each other."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import NoReturn
+
+from service.core.wording import first_repeated, shown
 
 #: Deepest nesting of arrays and objects that is read.
 MAX_DEPTH = 32
@@ -24,7 +27,9 @@ def read_json(raw: bytes) -> object | Malformed:
     """Parse UTF-8 JSON; duplicate members, NaN, infinities, NUL and lone surrogates are refused."""
     try:
         text = raw.decode("utf-8")
-        value: object = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
+        value: object = json.loads(
+            text, object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse_constant
+        )
         _check_depth(value, MAX_DEPTH)
         if any(mark in text for mark in _SUSPECT):
             _check_strings(value)
@@ -44,10 +49,16 @@ def read_json(raw: bytes) -> object | Malformed:
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _NotTakenError(f"Expected each member once; {json.dumps(twice)} is there twice.")
+        twice = first_repeated([name for name, _ in pairs])
+        raise _NotTakenError(f"Expected each member once; {shown(twice)} is there twice.")
     return members
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _NotTakenError(f"Expected numbers below 1.8e308; {shown(text)} is none.")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,8 +1,9 @@
 """Sets up structlog and stdlib logging to one form: JSON lines off a terminal, columns on one.
 
-Secrets are masked twice: by the name of a field, and by value wherever a known secret turns up in a line.
+Whatever is logged, each event is one line off a terminal, and no secret is in it (see ``masking``).
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterable, MutableMapping
@@ -12,25 +13,8 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
-MASK = "***"
-#: Shorter values would mask ordinary words.
-_SHORTEST_SECRET = 6
-_SECRET_NAMES = frozenset(
-    {
-        "authorization",
-        "x-auth-token",
-        "x-security-token",
-        "x-subject-token",
-        "password",
-        "secret",
-        "secret_key",
-        "token",
-        "api_key",
-        "database_url",
-        "redis_url",
-        "dsn",
-    }
-)
+from service.core.masking import ValueMask, mask_secrets, safe_repr
+from service.core.wording import escaped
 
 
 def configure_logging(
@@ -42,13 +26,7 @@ def configure_logging(
     """
     target = sys.stderr if stream is None else stream
     is_console = log_format == "console" or (log_format is None and target.isatty())
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.StackInfoRenderer(),
-    ]
+    shared = _shared_processors()
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -61,11 +39,14 @@ def configure_logging(
     )
     handler = logging.StreamHandler(target)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_final_processors(is_console=is_console, secrets=secrets),
+                structlog.processors.format_exc_info,
+                mask_secrets,
+                *_renderers(is_console=is_console),
+                ValueMask(secrets),
             ],
         )
     )
@@ -82,34 +63,56 @@ def quieten_libraries() -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-def _final_processors(*, is_console: bool, secrets: Iterable[str]) -> list[Processor]:
-    known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-    if is_console:
-        return [mask_names, structlog.dev.ConsoleRenderer(colors=True), ValueMask(known)]
-    return [structlog.processors.format_exc_info, mask_names, _render_json, ValueMask(known)]
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Writes also a record whose arguments do not fit its message: stdlib would print a traceback instead."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, str) and record.args:
+            try:
+                record.getMessage()
+            except Exception:  # noqa: BLE001 - the arguments are anybody's objects
+                record.msg, record.args = f"{record.msg} {safe_repr(record.args)}", None
+        return super().format(record)
 
 
-def mask_names(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask the fields whose names say that they hold a secret."""
-    for name in event:
-        if name.lower() in _SECRET_NAMES:
-            event[name] = MASK
-    return event
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.StackInfoRenderer(),
+    ]
 
 
-class ValueMask:
-    """Masks known secret values in a finished line."""
+def _renderers(*, is_console: bool) -> list[Processor]:
+    if not is_console:
+        return [_render_json]
+    plain = structlog.dev.plain_traceback
+    return [_escape_controls, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secrets)
 
-    def __call__(self, _logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - structlog types no line
-        """Return the line without the secrets."""
-        text = str(line)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+def _escape_controls(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep strangers' texts from moving a terminal's cursor; only tracebacks have lines."""
+    return {
+        escaped(str(name)): _escaped_lines(value) if name in ("exception", "stack") else _escaped(value)
+        for name, value in event.items()
+    }
+
+
+def _escaped(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else escaped(str(value))
+
+
+def _escaped_lines(value: object) -> str:
+    return "\n".join(escaped(line) for line in str(value).split("\n"))
 
 
 def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=safe_repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Lone surrogates, and whole numbers of more than 64 bits.
+        return json.dumps({str(name): value for name, value in event.items()}, default=safe_repr)

@@ -4,47 +4,94 @@ The same model serves HTTP, the queue door and the client library.
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
 from service.core.batch_key import BatchKey
+from service.core.field_errors import FieldError, field_errors, pointer
 from service.core.model import Priority
+from service.core.wording import first_repeated, shown
+
+__all__ = [
+    "Defaults",
+    "FieldError",
+    "Invalid",
+    "ReleaseRequestBody",
+    "Submission",
+    "pointer",
+    "read_submission",
+]
 
 MAX_ITEMS_PER_REQUEST = 1_000
-_GIVEN_LENGTH = 80
+MAX_LABELS = 32
+#: Far more than there are: a body with more is not looked at one by one.
+_MOST_MEMBERS = 100
+#: RFC 3339, 5.6; the space instead of T is its note to readers.
+_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def read_moment(text: str) -> datetime | None:
+    """Read a time of RFC 3339 as UTC; None where it is none, or none that UTC can name."""
+    if _RFC_3339.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment(value: object) -> datetime:
+    moment = read_moment(value) if isinstance(value, str) else None
+    if moment is None:
+        raise PydanticCustomError("moment", "a time of RFC 3339 such as 2026-05-13T03:21:00Z")
+    return moment
 
 
 def _refuse_duplicates(values: list[str]) -> list[str]:
-    if len(set(values)) != len(values):
-        twice = next(value for value in values if values.count(value) > 1)
-        raise ValueError(f"each entry only once; {twice!r} is there twice")
+    twice = first_repeated(values)
+    if twice is not None:
+        raise PydanticCustomError("duplicate_entry", "each entry once", {"given": f"{shown(twice)} twice"})
     return values
 
 
 def _refuse_control_characters(text: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):  # noqa: PLR2004 - ASCII's own bounds
-        raise ValueError("text without control characters")
+    if _CONTROL_CHARACTERS.search(text):
+        raise PydanticCustomError("control_character", "text without control characters")
     return text
 
 
+def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
+    if isinstance(labels, dict) and len(labels) > MAX_LABELS:
+        raise PydanticCustomError(
+            "too_many_labels", f"at most {MAX_LABELS} entries", {"given": str(len(labels))}
+        )
+    return labels
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-PlainText = Annotated[str, AfterValidator(_refuse_control_characters)]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
-LabelValue = Annotated[PlainText, Field(max_length=255)]
+LabelValue = Annotated[str, StringConstraints(max_length=255), AfterValidator(_refuse_control_characters)]
+PackageName = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_refuse_control_characters)
+]
 
 
 class ReleaseRequestBody(BaseModel):
@@ -63,11 +110,13 @@ class ReleaseRequestBody(BaseModel):
         Field(min_length=1, max_length=MAX_ITEMS_PER_REQUEST),
         AfterValidator(_refuse_duplicates),
     ]
-    package_name: Annotated[PlainText, Field(min_length=1, max_length=128)] | None = None
-    not_before: AwareDatetime | None = None
-    deadline: AwareDatetime | None = None
+    package_name: PackageName | None = None
+    not_before: Moment | None = None
+    deadline: Moment | None = None
     priority: Annotated[Priority, Field(strict=False)] = Priority.NORMAL
-    labels: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
+    labels: Annotated[
+        dict[LabelName, LabelValue], Field(max_length=MAX_LABELS), BeforeValidator(_refuse_many_labels)
+    ] = Field(default_factory=dict)
     note: Annotated[str, Field(max_length=1_000)] | None = None
 
 
@@ -78,15 +127,6 @@ class Defaults:
     project_id: str | None = None
     workspace: str | None = None
     is_self_approval_allowed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldError:
-    """One thing wrong with a body: where (a JSON pointer, RFC 6901), a stable code, and a sentence."""
-
-    pointer: str
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +188,13 @@ class Submission:
 
 def read_submission(parsed: object, raw: bytes, *, defaults: Defaults, now: datetime) -> Submission | Invalid:
     """Check a body against every rule; ``parsed`` and ``raw`` are the same JSON, read and unread."""
+    if isinstance(parsed, dict) and len(parsed) > _MOST_MEMBERS:
+        return Invalid(errors=(_too_many_members(len(parsed)),))
     errors = list(_cross_errors(parsed, defaults, now))
     try:
         body = ReleaseRequestBody.model_validate_json(raw)
     except ValidationError as error:
-        return Invalid(errors=(*_field_errors(error), *errors))
+        return Invalid(errors=(*field_errors(error, ReleaseRequestBody), *errors))
     project_id = body.project_id or defaults.project_id
     workspace = body.workspace or defaults.workspace
     if errors or project_id is None or workspace is None:
@@ -160,18 +202,11 @@ def read_submission(parsed: object, raw: bytes, *, defaults: Defaults, now: date
     return Submission.of(body, project_id=project_id, workspace=workspace)
 
 
-def _field_errors(error: ValidationError) -> Iterator[FieldError]:
-    for entry in error.errors(include_url=False, include_context=False):
-        given = json.dumps(entry["input"], default=str)
-        shown = given if len(given) <= _GIVEN_LENGTH else given[:_GIVEN_LENGTH] + "…"
-        is_missing = entry["type"] == "missing"
-        detail = "Expected this member; it is missing." if is_missing else f"{entry['msg']}. Given: {shown}"
-        yield FieldError(pointer=pointer(entry["loc"]), code=entry["type"].replace("_", "-"), detail=detail)
-
-
-def pointer(location: tuple[int | str, ...]) -> str:
-    """Write a path into a document as a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
+def _too_many_members(count: int) -> FieldError:
+    most = len(ReleaseRequestBody.model_fields)
+    return FieldError(
+        pointer="", code="too-many-members", detail=f"Expected at most {most} members; given {count}."
+    )
 
 
 def _cross_errors(parsed: object, defaults: Defaults, now: datetime) -> Iterator[FieldError]:
@@ -183,7 +218,7 @@ def _cross_errors(parsed: object, defaults: Defaults, now: datetime) -> Iterator
             yield FieldError(
                 pointer=f"/{name}",
                 code="missing",
-                detail="Expected this member; this deployment has no default.",
+                detail="Expected this member, since this deployment has no default; it is missing.",
             )
     yield from _self_approval(parsed, defaults)
     yield from _times(parsed, now)
@@ -197,12 +232,12 @@ def _self_approval(parsed: dict[str, object], defaults: Defaults) -> Iterator[Fi
         yield FieldError(
             pointer=f"/approver_ids/{approvers.index(applicant)}",
             code="self-approval",
-            detail="Expected approvers other than the applicant. Given: the apply_user_id itself.",
+            detail=f"Expected approvers other than the applicant; given {shown(applicant)}.",
         )
 
 
 def _times(parsed: dict[str, object], now: datetime) -> Iterator[FieldError]:
-    not_before, deadline = _moment(parsed.get("not_before")), _moment(parsed.get("deadline"))
+    not_before, deadline = _time_in(parsed, "not_before"), _time_in(parsed, "deadline")
     if deadline is None:
         return
     earliest = max(now, not_before) if not_before is not None else now
@@ -210,15 +245,10 @@ def _times(parsed: dict[str, object], now: datetime) -> Iterator[FieldError]:
         yield FieldError(
             pointer="/deadline",
             code="deadline-too-early",
-            detail=f"Expected a time after {earliest.isoformat()}. Given: {deadline.isoformat()}",
+            detail=f"Expected a time after {earliest.isoformat()}; given {deadline.isoformat()}.",
         )
 
 
-def _moment(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
+def _time_in(parsed: dict[str, object], name: str) -> datetime | None:
+    value = parsed.get(name)
+    return read_moment(value) if isinstance(value, str) else None

@@ -29,8 +29,6 @@ class LogEvent(StrEnum):
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"
 
-    #: requests, items, attached, duration_ms; one line a commit
-    REQUESTS_ACCEPTED = "requests.accepted"
     #: reason, try
     ACCEPT_RETRIED = "accept.retried"
     #: problem; the envelope came through the queue door

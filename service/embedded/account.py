@@ -48,8 +48,7 @@ def choose_account() -> Account:
 
 def _can_unshare(unshare: str) -> bool:
     words = (unshare, *_NAMESPACE, "true")
-    # S603: a program found on PATH with fixed words
-    probe = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)  # noqa: S603
+    probe = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)  # noqa: S603 - fixed words, a program found on PATH
     return probe.returncode == 0
 
 

@@ -59,6 +59,5 @@ def is_server_of(pid: int, *, program: str, data: Path) -> bool:
 
 def _is_server_by_ps(pid: int, *, program: str, data: Path) -> bool:
     asked = ("ps", "-o", "command=", "-p", str(pid))
-    # S603: fixed words and a number
-    answer = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603
+    answer = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - fixed words and a number
     return f"{program} " in answer and str(data) in answer

@@ -51,8 +51,7 @@ def _drop(http_request: web.Request, end_call: EndCall) -> web.StreamResponse:
 
 async def _hang(http_request: web.Request, end_call: EndCall) -> web.StreamResponse:
     try:
-        # aiohttp has no event for a client that goes while a handler runs.
-        while http_request.transport is not None and not http_request.transport.is_closing():  # noqa: ASYNC110
+        while http_request.transport is not None and not http_request.transport.is_closing():  # noqa: ASYNC110 - aiohttp has no event for a client that goes
             await asyncio.sleep(_GONE_CHECK_SECONDS)
     finally:
         end_call(None)

@@ -1,0 +1,247 @@
+"""What each outcome of a call means for the batch."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.backoff import THROTTLE_PAUSE, Backoff, throttle_pause
+from service.core.model import AttemptOutcome, BatchState, ItemState, WaitReason
+from service.core.outcomes import (
+    InDoubt,
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Rejected,
+    Released,
+    Throttled,
+    ThrottleScope,
+    VendorError,
+)
+from service.core.verdict import RetryPolicy, judge
+
+ERROR = VendorError(status=400, error_code="DLF.3051", error_msg="The item is gone.", request_id="r-1")
+WORDLESS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
+POLICY = RetryPolicy(
+    max_attempts=3,
+    backoff=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=300)),
+    authentication_pause=timedelta(seconds=60),
+)
+SECOND = timedelta(seconds=1)
+COSTS_NOTHING = {NotSentCause.AUTHENTICATION, NotSentCause.TOKEN, NotSentCause.LEASE_LOST}
+
+errors = st.builds(
+    VendorError,
+    status=st.none() | st.integers(100, 599),
+    error_code=st.none() | st.text(),
+    error_msg=st.none() | st.text(),
+    request_id=st.none() | st.text(),
+)
+outcomes = st.one_of(
+    st.builds(Released, release_package_id=st.text(min_size=1), request_id=st.none() | st.text()),
+    st.builds(Rejected, error=errors),
+    st.builds(
+        Throttled,
+        error=errors,
+        retry_after=st.none() | st.timedeltas(timedelta(0), timedelta(hours=1)),
+        scope=st.sampled_from(ThrottleScope),
+    ),
+    st.builds(NotSent, cause=st.sampled_from(NotSentCause), error=errors),
+    st.builds(InDoubt, reason=st.text(), error=errors),
+)
+policies = st.builds(
+    RetryPolicy,
+    max_attempts=st.integers(1, 20),
+    backoff=st.builds(
+        Backoff,
+        base=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
+        cap=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
+    ),
+    authentication_pause=st.just(timedelta(seconds=60)),
+)
+
+
+def throttled(scope: ThrottleScope) -> Throttled:
+    return Throttled(error=ERROR, retry_after=SECOND, scope=scope)
+
+
+def not_sent(cause: NotSentCause) -> NotSent:
+    return NotSent(cause=cause, error=ERROR)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "before", "state", "is_counted", "wait_reason"),
+    [
+        (Released(release_package_id="9", request_id=None), 0, BatchState.RELEASED, True, None),
+        (Released(release_package_id="9", request_id=None), 99, BatchState.RELEASED, True, None),
+        (Rejected(error=ERROR), 0, BatchState.REJECTED, True, None),
+        (throttled(ThrottleScope.OPERATION), 0, BatchState.SEALED, False, WaitReason.RATE),
+        (throttled(ThrottleScope.WORKSPACE), 99, BatchState.SEALED, False, WaitReason.WORKSPACE_RATE),
+        (not_sent(NotSentCause.AUTHENTICATION), 99, BatchState.SEALED, False, WaitReason.BREAKER_OPEN),
+        (not_sent(NotSentCause.TOKEN), 99, BatchState.SEALED, False, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.LEASE_LOST), 99, BatchState.SEALED, False, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.UNREACHABLE), 0, BatchState.SEALED, True, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.UNREACHABLE), 1, BatchState.SEALED, True, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.UNREACHABLE), 2, BatchState.FAILED, True, None),
+        (not_sent(NotSentCause.UNAVAILABLE), 1, BatchState.SEALED, True, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.UNAVAILABLE), 2, BatchState.FAILED, True, None),
+        (InDoubt(reason="reset", error=ERROR), 0, BatchState.IN_DOUBT, True, WaitReason.RECONCILING),
+        (InDoubt(reason="reset", error=ERROR), 99, BatchState.IN_DOUBT, True, WaitReason.RECONCILING),
+    ],
+)
+def test_each_outcome_has_its_place(
+    outcome: Outcome, before: int, state: BatchState, is_counted: bool, wait_reason: WaitReason | None
+) -> None:
+    """The table of outcomes: where the batch goes, whether the call counts, and what it waits for."""
+    verdict = judge(outcome, counted_attempts=before, policy=POLICY)
+
+    assert (state, is_counted, wait_reason) == (
+        verdict.batch_state,
+        verdict.is_counted,
+        verdict.wait_reason,
+    )
+
+
+@given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+def test_a_package_id_comes_from_a_release_alone(outcome: Outcome, before: int, policy: RetryPolicy) -> None:
+    """Released, and nothing else, has a package id; it is the vendor's."""
+    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    expected = outcome.release_package_id if isinstance(outcome, Released) else None
+
+    assert expected == verdict.release_package_id
+    assert (verdict.batch_state is BatchState.RELEASED) == isinstance(outcome, Released)
+    assert (verdict.item_state is ItemState.RELEASED) == isinstance(outcome, Released)
+
+
+@given(before=st.integers(0, 30), policy=policies, error=errors, reason=st.text())
+def test_what_is_in_doubt_is_never_sent_again(
+    before: int, policy: RetryPolicy, error: VendorError, reason: str
+) -> None:
+    """Whatever was lost with the answer: the batch waits to be reconciled, and no timer resends it."""
+    verdict = judge(InDoubt(reason=reason, error=error), counted_attempts=before, policy=policy)
+
+    assert (
+        verdict.outcome,
+        verdict.batch_state,
+        verdict.item_state,
+        verdict.delay,
+    ) == (AttemptOutcome.IN_DOUBT, BatchState.IN_DOUBT, ItemState.IN_DOUBT, None)
+
+
+@given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
+    outcome: Outcome, before: int, policy: RetryPolicy
+) -> None:
+    """A sealed batch has a time and a reason to wait for, and comes from a call without effect."""
+    verdict = judge(outcome, counted_attempts=before, policy=policy)
+
+    if verdict.batch_state is BatchState.SEALED:
+        assert isinstance(outcome, Throttled | NotSent)
+        assert verdict.wait_reason is not None
+        assert verdict.delay is not None
+        assert verdict.delay >= timedelta(0)
+    else:
+        assert verdict.delay is None
+
+
+@given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+def test_waiting_costs_no_attempt(outcome: Outcome, before: int, policy: RetryPolicy) -> None:
+    """A throttle, a refused signature, a stale token and a lost lease are not failures of the batch."""
+    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    is_free = isinstance(outcome, Throttled) or (
+        isinstance(outcome, NotSent) and outcome.cause in COSTS_NOTHING
+    )
+
+    assert is_free != verdict.is_counted
+
+
+@given(
+    outcomes=st.lists(outcomes, min_size=1, max_size=60),
+    policy=policies,
+)
+def test_attempts_never_exceed_the_maximum(outcomes: list[Outcome], policy: RetryPolicy) -> None:
+    """Whatever the vendor does, a batch is settled after at most so many counted calls."""
+    counted = 0
+    for outcome in outcomes:
+        verdict = judge(outcome, counted_attempts=counted, policy=policy)
+        counted += verdict.is_counted
+
+        assert counted <= policy.max_attempts
+        if verdict.batch_state is not BatchState.SEALED:
+            break
+
+
+@given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+def test_a_batch_that_is_not_released_keeps_the_vendors_words(
+    outcome: Outcome, before: int, policy: RetryPolicy
+) -> None:
+    """Rejected, failed and in doubt say why, with a sentence and with the vendor's answer untouched."""
+    verdict = judge(outcome, counted_attempts=before, policy=policy)
+
+    if verdict.batch_state in {BatchState.REJECTED, BatchState.FAILED, BatchState.IN_DOUBT}:
+        assert not isinstance(outcome, Released)
+        assert verdict.error is not None
+        assert verdict.error.vendor == outcome.error
+
+
+def test_a_vendor_without_words_is_given_some() -> None:
+    """A refusal without a text still reads as a sentence."""
+    verdict = judge(Rejected(error=WORDLESS), counted_attempts=0, policy=POLICY)
+
+    assert verdict.error is not None
+    assert verdict.error.message == "The vendor refused the release."
+
+
+def test_a_refused_signature_stops_for_a_minute() -> None:
+    """Five wrong signatures lock the vendor's key, so the next call is a pause away."""
+    verdict = judge(not_sent(NotSentCause.AUTHENTICATION), counted_attempts=0, policy=POLICY)
+
+    assert timedelta(seconds=60) == verdict.delay
+
+
+backoffs = st.builds(
+    Backoff,
+    base=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
+    cap=st.timedeltas(timedelta(milliseconds=1), timedelta(days=1)),
+)
+
+
+@given(backoff=backoffs, tries=st.integers(-1, 10_000), share=st.floats(0, 1))
+def test_a_backoff_is_never_longer_than_its_cap(backoff: Backoff, tries: int, share: float) -> None:
+    """However often it failed, the wait lies between half a base (or the cap) and the cap."""
+    delay = backoff.delay(tries, uniform=lambda low, high: low + share * (high - low))
+    shortest = min(backoff.base / 2, backoff.cap)
+
+    assert shortest - timedelta(microseconds=2) <= delay
+    assert delay <= backoff.cap + timedelta(microseconds=2)
+
+
+def test_a_backoff_doubles_up_to_its_cap() -> None:
+    """The longest waits after 1, 2, 3, … failures grow by two until the cap."""
+    backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=10))
+    longest = [backoff.delay(tries, uniform=max).total_seconds() for tries in range(1, 7)]
+
+    assert longest == [1, 2, 4, 8, 10, 10]
+
+
+def test_a_backoff_is_spread() -> None:
+    """Batches that failed together do not come back together."""
+    backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=300))
+
+    assert len({backoff.delay(5) for _ in range(100)}) > 90
+
+
+@given(retry_after=st.timedeltas(timedelta(0), timedelta(hours=1)))
+def test_the_vendors_pause_is_obeyed(retry_after: timedelta) -> None:
+    """Where the vendor says how long to wait, that is how long."""
+    assert retry_after == throttle_pause(retry_after)
+
+
+def test_a_pause_that_the_vendor_leaves_open_is_its_advice() -> None:
+    """Without a Retry-After the scope rests 2 to 5 seconds, spread."""
+    pauses = {throttle_pause(None) for _ in range(100)}
+
+    assert min(pauses) >= THROTTLE_PAUSE[0]
+    assert max(pauses) <= THROTTLE_PAUSE[1]
+    assert len(pauses) > 90
