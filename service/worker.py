@@ -21,6 +21,7 @@ from service.core.errors import Unavailable
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps, check_redis, open_arq_redis, open_worker_deps, running, wait_for
 from service.doors.queue import RELEASE_REQUEST, release_request
+from service.doors.worker_health import Pulse, serve_health
 from service.flow.batch import answer_doorbell, next_look
 from service.flow.intake import Intake, open_intake
 from service.flow.sweep import run_sweeps
@@ -99,7 +100,11 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
     log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
-    async with running(run_sweeps(deps)):
+    pulse = Pulse(deps.settings.sweep_period)
+    async with (
+        serve_health(deps, pulse, port=deps.settings.worker_http_port),
+        running(run_sweeps(deps, on_round=pulse.beat)),
+    ):
         await asyncio.gather(
             supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),

@@ -30,9 +30,10 @@ FAULTS: dict[str, Any] = {
     "poisoned_items": [POISONED_ITEM],
     "rules": [
         {"fault": "429", "count": 2, "retry_after": "1"},
-        {"fault": "503_before", "count": 3},
-        {"fault": "drop_after", "share": 0.2, "count": 2},
-        {"fault": "504_after", "share": 0.2, "count": 1},
+        {"fault": "503_before", "count": 2, "workspace": "billing"},
+        {"fault": "503_before", "count": 1, "workspace": "crm"},
+        {"fault": "drop_after", "count": 2, "workspace": "finance"},
+        {"fault": "504_after", "count": 1, "workspace": "risk"},
     ],
 }
 ENVIRONMENT = {

@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import socket
 import sys
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -27,13 +29,7 @@ async def run_http(settings: Settings, *, reuse_port: bool = False) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(
-        build_app(settings),
-        access_log=None,
-        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
-        shutdown_timeout=settings.grace.total_seconds(),
-        handle_signals=False,
-    )
+    runner = new_runner(settings)
     if not await _set_up(runner, stop):
         return 0
     try:
@@ -42,6 +38,18 @@ async def run_http(settings: Settings, *, reuse_port: bool = False) -> int:
         await runner.cleanup()
     log.info(LogEvent.PROCESS_STOPPED, process="api")
     return 0
+
+
+def new_runner(settings: Settings) -> web.AppRunner:
+    """Put the HTTP application and its server together; nothing is opened before its set-up."""
+    return web.AppRunner(
+        build_app(settings),
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
+        shutdown_timeout=settings.grace.total_seconds(),
+        handle_signals=False,
+    )
 
 
 async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
@@ -65,44 +73,87 @@ async def _serve(runner: web.AppRunner, settings: Settings, stop: asyncio.Event,
     try:
         await site.start()
     except OSError as error:
-        raise ConfigurationError(
-            f"RELEASE_HTTP_PORT: expected a free port; {settings.http_host}:{settings.http_port} cannot be "
-            f"used: {error.strerror}"
-        ) from error
+        raise _port_in_use(settings, error) from error
     log.info(LogEvent.PROCESS_STARTED, process="api", version=__version__, url=site.name)
     await stop.wait()
 
 
+def _port_in_use(settings: Settings, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"RELEASE_HTTP_PORT: expected a free port; {settings.http_host}:{settings.http_port} cannot be "
+        f"used: {error.strerror}"
+    )
+
+
 async def run_http_processes(settings: Settings, processes: int) -> int:
-    """Run several HTTP processes on one port until SIGTERM or SIGINT; one that dies is started again."""
+    """Run several HTTP processes on one port until SIGTERM or SIGINT; one that dies is started again.
+
+    Raises:
+        ConfigurationError: the port cannot be used.
+    """
     if settings.http_port == 0:
         raise ConfigurationError("RELEASE_HTTP_PORT: expected a fixed port with --processes; given 0")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await asyncio.gather(*(_keep_running(stop) for _ in range(processes)))
+    with await _hold_port(settings):
+        await asyncio.gather(*(_keep_running(stop) for _ in range(processes)))
     return 0
 
 
+async def _hold_port(settings: Settings) -> socket.socket:
+    """Bind the port without listening: who else has it shows now, and not in every child."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(
+        settings.http_host, settings.http_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, address = addresses[0]
+    held = socket.socket(family, kind, protocol)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        held.bind(address)
+    except OSError as error:
+        held.close()
+        raise _port_in_use(settings, error) from error
+    return held
+
+
 async def _keep_running(stop: asyncio.Event) -> None:
+    """Run a child, and another when it ends, until told to stop."""
     while not stop.is_set():
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "service",
-            "api",
-            "--reuse-port",
-            preexec_fn=die_with_parent(signal.SIGTERM),
-            start_new_session=True,
-        )
-        ended = asyncio.ensure_future(child.wait())
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if stop.is_set():
-            if child.returncode is None:
-                child.terminate()
-            await ended
-            return
-        log.error(LogEvent.PROCESS_FAILED, process="api", reason=f"exit status {child.returncode}")
-        await asyncio.sleep(_RESTART_PAUSE_SECONDS)
+        child = await _start_child()
+        if await _ends_before(child, stop):
+            log.error(LogEvent.PROCESS_FAILED, process="api", reason=f"exit status {child.returncode}")
+            await _either(stop, _RESTART_PAUSE_SECONDS)
+
+
+async def _start_child() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        "api",
+        "--reuse-port",
+        preexec_fn=die_with_parent(signal.SIGTERM),
+        start_new_session=True,
+    )
+
+
+async def _ends_before(child: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+    """Wait until a child ends by itself; False where it was told to, because the whole is to stop."""
+    ended = asyncio.ensure_future(child.wait())
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not stop.is_set():
+        return True
+    if child.returncode is None:
+        child.terminate()
+    await ended
+    return False
+
+
+async def _either(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -1,5 +1,6 @@
 """Creates, lists and ends API keys."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service.core.api_key import digest_of, new_api_key
+from service.core.errors import ConfigurationError
 from service.core.ids import new_id
 from service.gateways.store import api_keys
 from service.gateways.store.api_keys import ApiKey
 from service.gateways.store.database import Database, PoolSize
+
+_MAX_NAME = 100
+_WORKSPACE_PATTERN = re.compile(r"\*|[A-Za-z0-9_.:*-]{1,64}/[A-Za-z0-9_.:*-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +37,12 @@ async def create_key(
     """Create a key.
 
     Raises:
+        ConfigurationError: the name or a workspace is not of the form that is taken.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
+    _check_name(name)
+    for workspace in workspaces:
+        _check_workspace(workspace)
     created_at = datetime.now(UTC)
     kept = ApiKey(
         key_id=new_id(),
@@ -48,6 +57,21 @@ async def create_key(
     async with _database(database_url) as database, database.connection() as connection:
         await api_keys.add_key(connection, kept, key_sha256=digest_of(api_key))
     return CreatedKey(kept=kept, api_key=api_key)
+
+
+def _check_name(name: str) -> None:
+    if not (1 <= len(name) <= _MAX_NAME and name.isprintable()):
+        raise ConfigurationError(
+            f"--name: expected 1 to {_MAX_NAME} printable characters; given {name[:_MAX_NAME]!r}"
+        )
+
+
+def _check_workspace(pattern: str) -> None:
+    """A pattern without a project would match nothing, and say nothing."""
+    if _WORKSPACE_PATTERN.fullmatch(pattern) is None:
+        raise ConfigurationError(
+            f"--workspace: expected PROJECT/WORKSPACE, where * stands for any text; given {pattern!r}"
+        )
 
 
 async def list_keys(database_url: str) -> Sequence[ApiKey]:

@@ -30,6 +30,8 @@ def read_start() -> Start:
     """
     settings = Settings.from_env(os.environ)
     credentials = find_credentials(os.environ, home=Path(os.environ.get("HOME", "/")))
+    if credentials is not None and settings.project_id is None:
+        settings = settings.model_copy(update={"project_id": credentials.project_id})
     configure_logging(
         level=settings.log_level,
         log_format=settings.log_format,

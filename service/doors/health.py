@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 
 from service import __version__
-from service.core.errors import Unavailable
+from service.core.errors import MigrationError, Unavailable
 from service.deps import Deps, check_redis, check_schema
 from service.doors.http import check_query
 from service.doors.keys import DEPS
@@ -17,7 +17,7 @@ _CHECK_WITHIN_SECONDS = 1.0
 async def live(request: web.Request) -> web.Response:
     """Say that the event loop turns."""
     check_query(request)
-    return _answer({"status": "ok", "version": __version__}, 200)
+    return answer_health({"status": "ok", "version": __version__}, 200)
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -33,7 +33,7 @@ async def ready(request: web.Request) -> web.Response:
     answer: dict[str, object] = {"status": status}
     if "verbose" in request.query:
         answer |= {"version": __version__, "checks": {"postgres": postgres, "redis": redis}, "holds": []}
-    return _answer(answer, 200 if is_ready else 503)
+    return answer_health(answer, 200 if is_ready else 503)
 
 
 async def _check_postgres(deps: Deps) -> str:
@@ -42,6 +42,8 @@ async def _check_postgres(deps: Deps) -> str:
             await check_schema(deps.health_database)
     except (Unavailable, TimeoutError):
         return "no answer"
+    except MigrationError as error:
+        return str(error)
     return "ok"
 
 
@@ -54,6 +56,7 @@ async def _check_redis(deps: Deps) -> str:
     return "ok"
 
 
-def _answer(value: object, status: int) -> web.Response:
+def answer_health(value: object, status: int) -> web.Response:
+    """Write the answer of a health check."""
     headers = {"Retry-After": "2"} if status != 200 else {}  # noqa: PLR2004 - HTTP's own number
     return web.Response(body=to_json(value), status=status, headers=headers, content_type="application/json")

@@ -113,7 +113,8 @@ async def _claim_sealed(
     batch = await batches.claim_sealed(connection, batch_key, lease=lease)
     if batch is None:
         return None
-    log.info(LogEvent.BATCH_CLAIMED, **batch.log_fields, package_name=batch.package_name)
+    structlog.contextvars.bind_contextvars(**batch.log_fields)
+    log.info(LogEvent.BATCH_CLAIMED, package_name=batch.package_name)
     return batch, await _follow(connection, batch)
 
 
@@ -125,9 +126,9 @@ async def _seal(
         return None
     batch = plan_batch(new_id(), claimed)
     await batches.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
+    structlog.contextvars.bind_contextvars(**batch.log_fields)
     log.info(
         LogEvent.BATCH_SEALED,
-        **batch.log_fields,
         items=len(claimed.items),
         closed_by=due.closed_by.value,
         package_name=batch.package_name,

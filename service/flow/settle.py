@@ -55,7 +55,7 @@ async def settle(
         await conclude_permit(deps, asking, permit, report.outcome, pause=verdict.delay)
     _log_skew(report)
     if request_ids is None:
-        log.warning(LogEvent.OUTCOME_FENCED, **batch.log_fields, outcome=verdict.outcome.value)
+        log.warning(LogEvent.OUTCOME_FENCED, outcome=verdict.outcome.value)
         return
     _log_verdict(batch, verdict)
     await announce(deps, request_ids)
@@ -137,26 +137,24 @@ def _detail(verdict: Verdict) -> dict[str, object]:
 
 
 def _log_verdict(batch: Batch, verdict: Verdict) -> None:
-    fields = batch.log_fields
     vendor = verdict.error.vendor if verdict.error else None
     words = {"vendor_code": vendor.error_code, "vendor_message": vendor.error_msg} if vendor else {}
     match verdict.batch_state:
         case BatchState.RELEASED:
             log.info(
                 LogEvent.BATCH_RELEASED,
-                **fields,
                 items=len(batch.pending_item_ids),
                 release_package_id=verdict.release_package_id,
             )
         case BatchState.REJECTED:
-            log.warning(LogEvent.BATCH_REJECTED, **fields, **words)
+            log.warning(LogEvent.BATCH_REJECTED, **words)
         case BatchState.FAILED:
-            log.warning(LogEvent.BATCH_FAILED, **fields, **words)
+            log.warning(LogEvent.BATCH_FAILED, **words)
         case BatchState.IN_DOUBT:
             reason = verdict.error.message if verdict.error else None
-            log.warning(LogEvent.BATCH_IN_DOUBT, **fields, **words, reason=reason)
+            log.warning(LogEvent.BATCH_IN_DOUBT, **words, reason=reason)
         case _:
-            log.info(LogEvent.BATCH_POSTPONED, **fields, **words, **_postponement(verdict))
+            log.info(LogEvent.BATCH_POSTPONED, **words, **_postponement(verdict))
 
 
 def _postponement(verdict: Verdict) -> dict[str, object]:

@@ -7,7 +7,7 @@ If it dies here: the next worker's sweep does the same.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -122,9 +122,13 @@ async def ring_lost_bells(deps: WorkerDeps) -> int:
     return rung
 
 
-async def run_sweeps(deps: WorkerDeps) -> None:
-    """Sweep every period until cancelled; a sweep that fails is only the next one's reason."""
+async def run_sweeps(deps: WorkerDeps, *, on_round: Callable[[], None]) -> None:
+    """Sweep every period until cancelled; a sweep that fails is only the next one's reason.
+
+    ``on_round`` is called before each sweep: the loop turns.
+    """
     while True:
+        on_round()
         try:
             report = await sweep_once(deps)
         except DatabaseUnavailable as error:

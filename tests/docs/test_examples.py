@@ -1,0 +1,139 @@
+"""What the docs show works as it is shown."""
+
+import ast
+import asyncio
+import json
+import sys
+from typing import Any
+
+import aiohttp
+
+from tests.docs.conftest import RunningUp
+from tests.docs.examples import comparable, curl, redis_commands, shell
+from tests.docs.markdown import Block, Page
+from tests.support.waiting import eventually
+
+README = Page.read("README.md")
+
+
+async def released(up: RunningUp, request_id: str) -> dict[str, Any]:
+    """Wait until a request is released."""
+
+    async def shown() -> dict[str, Any] | None:
+        headers = {"Authorization": f"Bearer {up.api_key}"}
+        async with aiohttp.request(
+            "GET", f"{up.url}/v1/release-requests/{request_id}", headers=headers
+        ) as response:
+            request: dict[str, Any] = await response.json()
+            return request if request["state"] == "released" else None
+
+    return await eventually(shown, within=20, what=f"{request_id} released") or {}
+
+
+def redis_url(up: RunningUp) -> str:
+    """Return what the line of the README sets."""
+    (line,) = [text for text in README.blocks_of("sh") if text.startswith("export RELEASE_REDIS_URL=")]
+    return shell(f'{line}\nprintf %s "$RELEASE_REDIS_URL"', directory=up.directory)
+
+
+async def test_the_first_request_is_answered_as_shown(up: RunningUp) -> None:
+    """The README's curl line releases two items, and its answer is the one below it."""
+    (line,) = [text for text in README.blocks_of("sh") if text.startswith("curl")]
+    answer = await curl(line.replace("http://127.0.0.1:8080", up.url), directory=up.directory)
+
+    assert comparable(json.loads(README.blocks_of("json")[0])) == comparable(answer)
+
+
+async def test_a_producer_in_python_gets_its_request_released(up: RunningUp) -> None:
+    """The README's program enqueues a request, prints its id and state, and the request is released."""
+    (program,) = README.blocks_of("python")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"RELEASE_REDIS_URL": redis_url(up)},
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, errors.decode()
+    result = ast.literal_eval(output.decode())
+    request = await released(up, result["id"])
+
+    assert result["state"] == "accepted"
+    assert [item["pending_item_id"] for item in request["items"]] == ["28"]
+
+
+async def test_a_producer_with_bare_redis_commands_gets_its_request_released(up: RunningUp) -> None:
+    """The README's four Redis commands are taken, and the request that they hold is released."""
+    (commands,) = README.blocks_of("redis")
+    url = redis_url(up)
+    answers = await redis_commands(commands, url=url)
+
+    async def result() -> dict[str, Any] | None:
+        found = await redis_commands("GET arq:result:job-29", url=url)
+        return json.loads(found[1])["r"] if len(found) > 2 else None
+
+    found = await eventually(result, within=10, what="the job's result") or {}
+    request = await released(up, found["id"])
+
+    assert answers == ["+OK", "+QUEUED", "+QUEUED", "*2", "+OK", ":1", "+OK"]
+    assert [item["pending_item_id"] for item in request["items"]] == ["29"]
+
+
+async def test_every_call_of_the_http_page_is_answered_as_shown(up: RunningUp) -> None:
+    """One after the other the calls of docs/http-api.md give the answers below them."""
+    setting, *blocks = [
+        block for block in Page.read("docs/http-api.md").blocks if block.language in ("sh", "json")
+    ]
+    variables = {"ID": "", "BATCH": ""}
+    assert setting.text.startswith("URL=http://127.0.0.1:8080\n")
+    for call, expected in zip(blocks[::2], blocks[1::2], strict=True):
+        script = setting.text.replace("http://127.0.0.1:8080", up.url) + call.text
+        answer = await curl(script, directory=up.directory, **variables)
+
+        assert comparable(json.loads(expected.text)) == comparable(answer), call.text
+        if not variables["ID"]:
+            request = await released(up, answer["id"])
+            variables = {"ID": request["id"], "BATCH": request["items"][0]["batch_id"]}
+
+
+async def test_the_results_of_the_queue_door_are_as_shown(up: RunningUp) -> None:
+    """docs/queue-door.md shows the result of an accepted request and of a conflict as they are."""
+    accepted, refused = (json.loads(text) for text in Page.read("docs/queue-door.md").blocks_of("json"))
+    results = [await result_of(up, f"doc-{number}", applicant=f"applicant-{number}") for number in (1, 2)]
+
+    assert comparable([accepted, refused]) == comparable(results)
+
+
+async def result_of(up: RunningUp, job: str, *, applicant: str) -> dict[str, Any]:
+    """Enqueue a request for the item of docs/queue-door.md, and return the job's result."""
+    url = redis_url(up)
+    request = {
+        "workspace": "queue-door",
+        "apply_user_id": applicant,
+        "approver_ids": ["approver-1"],
+        "pending_item_list": ["28"],
+    }
+    content = json.dumps(
+        {"t": None, "f": "release_request", "a": [{"v": 1, "request": request}], "k": {}, "et": 1}
+    )
+    await redis_commands(f"PSETEX arq:job:{job} 600000 '{content}'\nZADD release:requests 1 {job}", url=url)
+
+    async def result() -> dict[str, Any] | None:
+        found = await redis_commands(f"GET arq:result:{job}", url=url)
+        return json.loads(found[1])["r"] if len(found) > 2 else None
+
+    return await eventually(result, within=10, what=f"the result of {job}") or {}
+
+
+def test_every_example_is_of_a_kind_that_is_run() -> None:
+    """No page that is run has a block of another language than those that the tests know."""
+    known = {"sh", "json", "python", "redis", "mermaid"}
+    blocks: list[Block] = [
+        block
+        for name in ("README.md", "docs/http-api.md", "docs/queue-door.md")
+        for block in Page.read(name).blocks
+    ]
+
+    assert {block.language for block in blocks} <= known

@@ -1,0 +1,150 @@
+"""The tables of the docs must be equal to the code."""
+
+import ast
+import re
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from service.app import ROUTES, Guarded
+from service.core.config import Settings
+from service.core.model import (
+    DONE_REQUEST_STATES,
+    AttemptOutcome,
+    BatchState,
+    ClosedBy,
+    ItemState,
+    RequestState,
+    WaitReason,
+)
+from service.core.telemetry import LogEvent
+from tests.docs.markdown import REPOSITORY, Page
+
+#: What `.env.example` names beside the settings.
+CREDENTIALS = {"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"}
+
+
+def setting_names() -> set[str]:
+    return {str(field.alias) for field in Settings.model_fields.values()}
+
+
+def test_every_setting_is_in_the_table_with_its_default(tmp_path: Path) -> None:
+    """docs/configuration.md names all settings and no other, and its defaults are the code's."""
+    rows = Page.read("docs/configuration.md").section("Settings").rows()
+    text = Page.read("docs/configuration.md").section("Settings").text
+    written = {name: default for name, default, _ in rows if f"| `{name}` | `{default}` |" in text}
+
+    assert setting_names() == {name for name, _, _ in rows}
+    assert Settings.from_env({}, secrets=tmp_path) == Settings.from_env(written, secrets=tmp_path)
+    assert {"RELEASE_HTTP_PORT", "RELEASE_LEASE_SECONDS"} <= written.keys()
+
+
+def test_defaults_are_left_out_only_where_there_is_none(tmp_path: Path) -> None:
+    """A setting without a value in the table has none in the code either."""
+    section = Page.read("docs/configuration.md").section("Settings")
+    unwritten = {
+        name for name, default, _ in section.rows() if f"| `{name}` | `{default}` |" not in section.text
+    }
+    defaults = Settings.from_env({}, secrets=tmp_path)
+    nothing = {str(f.alias) for name, f in Settings.model_fields.items() if getattr(defaults, name) is None}
+
+    assert nothing == unwritten
+
+
+def test_the_example_file_has_every_setting_with_its_default(tmp_path: Path) -> None:
+    """.env.example names all settings, and taking its comment signs off changes nothing."""
+    text = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
+    given = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+    assert setting_names() | CREDENTIALS == given.keys()
+    assert Settings.from_env({}, secrets=tmp_path) == Settings.from_env(given, secrets=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("heading", "states"),
+    [
+        ("Release request", RequestState),
+        ("Item", ItemState),
+        ("Batch", BatchState),
+        ("Outcome of an attempt", AttemptOutcome),
+        ("Why a window was closed", ClosedBy),
+        ("Why a request waits", WaitReason),
+    ],
+)
+def test_every_state_is_explained(heading: str, states: type[StrEnum]) -> None:
+    """The tables of docs/states.md have the members of the enums, in their order."""
+    rows = Page.read("docs/states.md").section(heading).rows()
+
+    assert [state.value for state in states] == [row[0] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("heading", "states"), [("Release request", RequestState), ("Item", ItemState), ("Batch", BatchState)]
+)
+def test_every_state_is_in_its_diagram(heading: str, states: type[StrEnum]) -> None:
+    """The diagrams of docs/states.md draw every state and no other."""
+    (diagram,) = Page.read("docs/states.md").section(heading).blocks_of("mermaid")
+    drawn = set(re.findall(r"\b[a-z_]+\b", re.sub(r":.*|stateDiagram-v2", "", diagram)))
+
+    assert {state.value for state in states} == drawn
+
+
+def test_the_table_says_which_states_are_done() -> None:
+    """What docs/states.md calls done is done in the code."""
+    rows = Page.read("docs/states.md").section("Release request").rows()
+
+    assert {state.value for state in DONE_REQUEST_STATES} == {row[0] for row in rows if row[1] == "yes"}
+
+
+def test_every_endpoint_is_in_the_table() -> None:
+    """docs/http-api.md lists all routes with their scopes, and no other."""
+    rows = Page.read("docs/http-api.md").section("General").rows()
+    served = {
+        (f"{route.method} {route.path}", route.scope.value if isinstance(route, Guarded) else "none")
+        for route in ROUTES
+    }
+
+    assert served == {(endpoint, scope) for endpoint, scope, _ in rows}
+
+
+def test_every_problem_is_in_the_table() -> None:
+    """docs/http-api.md lists all codes of problems with their status, and no other."""
+    rows = Page.read("docs/http-api.md").section("Problems").rows()
+
+    assert problems_in_code() == {(code, int(status)) for code, status, _ in rows}
+
+
+def problems_in_code() -> set[tuple[str, int]]:
+    """Find the constant codes in the module of problems, with their status."""
+    tree = ast.parse((REPOSITORY / "service/doors/problems.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="Problem"), keywords=keywords):
+                constants = {k.arg: k.value.value for k in keywords if isinstance(k.value, ast.Constant)}
+                if "code" in constants:
+                    found.add((str(constants["code"]), int(str(constants["status"]))))
+            case ast.Dict(keys=[ast.Constant(value=int()), *_], values=values):
+                codes = [v.elts[0] for v in values if isinstance(v, ast.Tuple)]
+                for key, code in zip(node.keys, codes, strict=True):
+                    found.add((ast.literal_eval(code), ast.literal_eval(key or code)))
+            case _:
+                pass
+    return found
+
+
+def test_every_log_event_is_in_the_table() -> None:
+    """docs/operations.md explains all events of the catalogue, in its order."""
+    rows = Page.read("docs/operations.md").section("Log").rows()
+
+    assert [event.value for event in LogEvent] == [row[0] for row in rows]
+
+
+def test_every_direct_dependency_has_its_reason() -> None:
+    """docs/decisions/0002 has a line for each package that the service needs to run."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [re.split(r"[^A-Za-z0-9-]", requirement)[0] for requirement in project["dependencies"]]
+
+    assert needed == [row[0] for row in Page.read("docs/decisions/0002-libraries.md").rows()]
