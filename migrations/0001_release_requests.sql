@@ -151,6 +151,9 @@ WHERE holder_id IS NULL AND state NOT IN ('rejected', 'failed', 'cancelled', 'ex
 CREATE INDEX release_items_waiting ON release_items (batch_key, priority, id)
 WHERE state = 'waiting' AND holder_id IS NULL;
 
+CREATE INDEX release_items_due ON release_items (batch_key, due_from)
+WHERE state = 'waiting' AND holder_id IS NULL;
+
 CREATE INDEX release_items_by_batch ON release_items (batch_id) WHERE batch_id IS NOT NULL;
 
 CREATE INDEX release_items_attached ON release_items (holder_id) WHERE holder_id IS NOT NULL;
@@ -183,5 +186,7 @@ CREATE TABLE holds (
     reason wait_reason NOT NULL,
     until timestamptz NOT NULL
 );
+
+CREATE INDEX holds_until ON holds (until);
 
 -- migrate:down

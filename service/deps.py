@@ -18,7 +18,7 @@ from service.core.errors import ConfigurationError, MigrationError, Unavailable
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
-from service.gateways.permits import Limits, Permits
+from service.gateways.permits import Credential, Limits, Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
@@ -99,7 +99,7 @@ async def open_worker_deps(
     config = vendor_config(settings, credentials)
     pool = PoolSize(smallest=2, largest=pool_size)
     async with open_deps(settings, pool=pool) as deps, VendorClient(config) as vendor:
-        permits = Permits(deps.redis, limits_of(settings), credential=name_of(config.auth))
+        permits = Permits(deps.redis, limits_of(settings), credential=credential_of(config.auth))
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
         yield WorkerDeps(**shared, vendor=vendor, permits=permits, worker_name=new_worker_name())
 
@@ -167,20 +167,24 @@ def limits_of(settings: Settings) -> Limits:
         rate=settings.vendor_rate,
         workspace_rate=settings.workspace_rate,
         concurrency=settings.vendor_concurrency,
-        permit_life=settings.lease,
+        permit_life=settings.lease + settings.call_timeout,
     )
 
 
-def name_of(auth: Auth) -> str:
+def credential_of(auth: Auth) -> Credential:
     """Name a credential in Redis without showing it."""
     match auth:
         case None:
-            return "none"
+            return Credential(name="none", key_digest="none")
         case TokenCredentials():
-            identity = f"{auth.domain}/{auth.user}"
+            identity, secret = f"{auth.domain}/{auth.user}", auth.password
         case _:
-            identity = auth.access_key
-    return sha256(identity.encode()).hexdigest()[:16]
+            identity, secret = auth.access_key, auth.secret_key
+    return Credential(name=_digest(identity), key_digest=_digest(f"{identity}\n{secret}"))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def new_worker_name() -> str:

@@ -5,7 +5,7 @@ arq ends a worker for good when Redis stays away for longer than its retries; he
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,9 @@ AROUND_THE_CALL = timedelta(seconds=30)
 #: Doorbells that hold no permit are short, so there may be more of them than calls.
 LOOKS_BESIDE_CALLS = 16
 _REBUILD_PAUSE_SECONDS = 0.5
+_CANCEL_AGAIN_SECONDS = 0.1
+#: How long cut jobs may take to write that their calls are in doubt; if they cannot, their leases say so later.
+_SETTLE_CUT_JOBS_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -111,10 +114,34 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
         )
 
 
+class SafeWorker(Worker):
+    """An arq worker that survives what others put into its queue, and that stops at once when told to."""
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what may be started; an id that is not text would end arq's worker at every look."""
+        for job_id in job_ids:
+            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
+                return
+            if is_text(job_id):
+                await super().start_jobs([job_id])
+            else:
+                await self.pool.zrem(self.queue_name, job_id)
+                log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=repr(job_id[:100]))
+
+
+def is_text(raw: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:
     """Build the arq worker that answers doorbells."""
     timeout = deps.settings.call_timeout + AROUND_THE_CALL
-    return Worker(
+    return SafeWorker(
         functions=[func(look, name=LOOK, timeout=timeout, keep_result=0, max_tries=MAX_TRIES)],
         queue_name=DOORBELL_QUEUE,
         max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,
@@ -127,7 +154,7 @@ def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:
 
 def queue_door_worker(deps: WorkerDeps, intake: Intake, redis: ArqRedis) -> Worker:
     """Build the arq worker that takes release requests from the queue door."""
-    return Worker(
+    return SafeWorker(
         functions=[
             func(release_request, name=RELEASE_REQUEST, keep_result=QUEUE_DOOR_RESULT, max_tries=MAX_TRIES)
         ],
@@ -189,34 +216,52 @@ async def look_again(ctx: dict[str, Any]) -> None:
 
 async def supervise(build: Callable[[], Worker], drain: Drain, grace: timedelta) -> None:
     """Keep an arq worker running until the process is told to stop, and build it anew whenever it ends."""
-    left_running: set[asyncio.Task[Any]] = set()
+    workers: list[Worker] = []
     while not drain.requested.is_set():
         worker = build()
-        main = asyncio.create_task(worker.async_run())
-        stopped = asyncio.create_task(drain.requested.wait())
-        await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        workers = [*(one for one in workers if running_jobs([one])), worker]
+        polling = asyncio.create_task(worker.async_run())
+        await first_of(polling, drain.requested)
         worker.allow_pick_jobs = False
-        left_running = {task for task in (*left_running, *worker.tasks.values()) if not task.done()}
-        if main.done():
-            stopped.cancel()
-            log.warning(LogEvent.QUEUE_LOST, reason=repr(main.exception()))
-            await asyncio.sleep(_REBUILD_PAUSE_SECONDS)
+        if not drain.requested.is_set():
+            log.warning(LogEvent.QUEUE_LOST, reason=repr(polling.exception()))
+            await first_of(asyncio.create_task(asyncio.sleep(_REBUILD_PAUSE_SECONDS)), drain.requested)
             continue
-        await finish_jobs(left_running, drain, grace)
-        main.cancel()
-        await asyncio.gather(main, return_exceptions=True)
+        await finish_jobs(workers, drain, grace)
+        await end(polling)
+    await finish_jobs(workers, drain, grace)
 
 
-async def finish_jobs(tasks: set[asyncio.Task[Any]], drain: Drain, grace: timedelta) -> None:
-    """Let running jobs end within the grace; then, or when hurried, cut them: their batches are left in doubt."""
-    if not tasks:
-        return
-    finished: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
-    hurried: asyncio.Future[Any] = asyncio.ensure_future(drain.hurried.wait())
-    await asyncio.wait(
-        {finished, hurried}, timeout=grace.total_seconds(), return_when=asyncio.FIRST_COMPLETED
-    )
-    hurried.cancel()
-    for task in tasks:
+async def first_of(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Return when the task has ended or the event is set."""
+    has_happened = asyncio.create_task(event.wait())
+    await asyncio.wait({task, has_happened}, return_when=asyncio.FIRST_COMPLETED)
+    has_happened.cancel()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended; arq's polling may swallow a cancellation."""
+    while not task.done():
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def running_jobs(workers: Iterable[Worker]) -> set[asyncio.Task[Any]]:
+    """Return the jobs of these workers that run at this moment."""
+    return {task for worker in workers for task in worker.tasks.values() if not task.done()}
+
+
+async def finish_jobs(workers: Sequence[Worker], drain: Drain, grace: timedelta) -> None:
+    """Let running jobs end within the grace; then, or when hurried, cut them: their batches are left in doubt."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + grace.total_seconds()
+    hurried = asyncio.create_task(drain.hurried.wait())
+    while (jobs := running_jobs(workers)) and loop.time() < give_up_at and not drain.hurried.is_set():
+        left = give_up_at - loop.time()
+        await asyncio.wait({*jobs, hurried}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    cut = running_jobs(workers)
+    for job in cut:
+        job.cancel()
+    if cut:
+        await asyncio.wait(cut, timeout=_SETTLE_CUT_JOBS_SECONDS)

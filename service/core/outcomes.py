@@ -41,6 +41,8 @@ class ThrottleScope(StrEnum):
 
     OPERATION = "operation"
     WORKSPACE = "workspace"
+    #: The vendor did not say; at first the workspace of the call.
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

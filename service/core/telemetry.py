@@ -36,6 +36,8 @@ class LogEvent(StrEnum):
 
     #: keys, reason; the sweep rings again
     BELL_LOST = "bell.lost"
+    #: queue, entry; something on the queue that no producer of ours can have put there
+    ENTRY_DROPPED = "entry.dropped"
     #: reason; the worker builds its arq worker anew
     QUEUE_LOST = "queue.lost"
     #: batch_key, reason, with the traceback

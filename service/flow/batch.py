@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from service.core.errors import QueueUnavailable
 from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy
 from service.core.planning import Close, KeepOpen, decide_window, package_name
@@ -19,6 +20,7 @@ from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.release import ClaimedBatch, release_batch
+from service.flow.settle import conclude_permit
 from service.gateways.permits import Asking, Permit, Refused
 from service.gateways.store import batches, lanes, progress
 from service.gateways.store.batches import Claimed, Lease
@@ -45,8 +47,9 @@ async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> None:
     permit = await take_permit(deps, due)
     if permit is None:
         return
-    claimed = await claim_batch(deps, due)
-    await release_batch(deps, claimed, asking=due.asking, permit=permit)
+    claimed = await claim_or_give_back(deps, due, permit)
+    if claimed is not None:
+        await release_batch(deps, claimed, asking=due.asking, permit=permit)
 
 
 async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
@@ -89,6 +92,17 @@ async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None
         await lanes.hold(connection, batch_key, reason=refused.reason, delay=refused.delay)
 
 
+async def claim_or_give_back(deps: WorkerDeps, due: Due, permit: Permit) -> ClaimedBatch | None:
+    """Claim a batch, or hand the permit back where there is none to claim or the claim fails."""
+    claimed: ClaimedBatch | None = None
+    try:
+        claimed = await claim_batch(deps, due)
+    finally:
+        if claimed is None:
+            await conclude_permit(deps, due.asking, permit, None)
+    return claimed
+
+
 async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     """Claim a sealed batch or seal a new one, with its attempt, in one transaction; None where others were faster."""
     lease_ends_at = time.monotonic() + deps.settings.lease.total_seconds()
@@ -104,6 +118,8 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
         return None
     batch, request_ids = claimed
     await announce(deps, request_ids)
+    if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
+        await ring_for_the_rest(deps, due.asking.batch_key)
     return ClaimedBatch(batch=batch, lease_ends_at=lease_ends_at)
 
 
@@ -157,6 +173,14 @@ async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
         attempt=batch.attempt_number,
         detail={"package_name": batch.package_name},
     )
+
+
+async def ring_for_the_rest(deps: WorkerDeps, batch_key: UUID) -> None:
+    """Let another worker take what a full batch has left, while this one calls."""
+    try:
+        await deps.doorbells.ring(batch_key, delay=timedelta(0))
+    except QueueUnavailable as error:
+        log.warning(LogEvent.BELL_LOST, reason=str(error))
 
 
 async def next_look(deps: WorkerDeps, batch_key: UUID) -> timedelta | None:

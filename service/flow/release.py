@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from service.core.model import Batch
 from service.core.outcomes import CallReport, InDoubt, VendorError
 from service.deps import WorkerDeps
-from service.flow.settle import conclude_permit, settle
+from service.flow.settle import settle
 from service.gateways.permits import Asking, Permit
 
 _NO_ANSWER = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
@@ -26,23 +26,19 @@ class ClaimedBatch:
     lease_ends_at: float
 
 
-async def release_batch(
-    deps: WorkerDeps, claimed: ClaimedBatch | None, *, asking: Asking, permit: Permit
-) -> None:
-    """Call the vendor for a batch and settle what comes of it; without a batch the permit is handed back."""
-    if claimed is None:
-        await conclude_permit(deps, asking, permit, None)
-        return
+async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> None:
+    """Call the vendor for a batch and settle what comes of it, also where the call is cut off."""
     try:
         report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
-    except asyncio.CancelledError:
+    except BaseException:
         await asyncio.shield(settle(deps, claimed.batch, _cut_off(), asking=asking, permit=permit))
         raise
     await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
 
 
 def _cut_off() -> CallReport:
-    """Return the report of a call that this worker was told to give up."""
+    """Return the report of a call that was given up in the middle."""
     return CallReport(
-        outcome=InDoubt(reason="the worker was stopped during the call", error=_NO_ANSWER), sent_at=None
+        outcome=InDoubt(reason="the worker gave the call up before there was an answer", error=_NO_ANSWER),
+        sent_at=None,
     )

@@ -85,6 +85,18 @@ async def write_verdict(
             if time.monotonic() >= give_up_at:
                 raise
         await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+        if await was_written(deps, batch, verdict):
+            return []
+
+
+async def was_written(deps: WorkerDeps, batch: Batch, verdict: Verdict) -> bool:
+    """Tell whether a commit whose answer was lost did happen."""
+    try:
+        async with deps.database.connection() as connection:
+            outcome = await batches.find_outcome(connection, batch)
+    except DatabaseUnavailable:
+        return False
+    return outcome is verdict.outcome
 
 
 async def conclude_permit(

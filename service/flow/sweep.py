@@ -6,7 +6,6 @@ If it dies here: the next worker's sweep does the same.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,8 @@ from service.gateways.store.database import Connection
 
 #: How long past its time something may lie before the sweep believes its doorbell lost.
 _BELL_GRACE = timedelta(seconds=1)
+#: In one sweep; the next one rings for the rest.
+_MOST_RINGS = 1_000
 _LEASE_EXPIRED = ItemError(
     code="in-doubt",
     message="The worker that was releasing this stopped without saying whether the vendor was called.",
@@ -63,6 +64,7 @@ async def sweep_once(deps: WorkerDeps) -> SweepReport:
     taken_over = await take_over_expired(deps)
     expired = await expire_late_items(deps)
     rung = await ring_lost_bells(deps)
+    await forget_old_holds(deps)
     return SweepReport(rung=rung, taken_over=taken_over, expired=expired)
 
 
@@ -102,24 +104,28 @@ async def expire_late_items(deps: WorkerDeps) -> int:
 
 
 async def ring_lost_bells(deps: WorkerDeps) -> int:
-    """Ring for every key whose work has been due for too long.
-
-    The doorbell has a name of its own, new each period: one that a dead worker answered stays taken for a while.
-    """
-    period = deps.settings.sweep_period
+    """Ring for every key whose work has been due for too long."""
     async with deps.database.connection() as connection:
         keys = await lanes.overdue_keys(
-            connection, items_for=deps.settings.batch_linger + _BELL_GRACE, batches_for=_BELL_GRACE
+            connection,
+            items_for=deps.settings.batch_linger + _BELL_GRACE,
+            batches_for=_BELL_GRACE,
+            limit=_MOST_RINGS,
         )
-    suffix = f":{int(time.time() / period.total_seconds())}"
     rung = 0
     for key in keys:
         try:
-            rung += await deps.doorbells.ring(key, delay=timedelta(0), suffix=suffix)
+            rung += await deps.doorbells.ring(key, delay=timedelta(0))
         except QueueUnavailable as error:
             log.warning(LogEvent.QUEUE_LOST, reason=str(error), keys=len(keys))
             break
     return rung
+
+
+async def forget_old_holds(deps: WorkerDeps) -> None:
+    """Delete the holds that nobody is shown any more."""
+    async with deps.database.connection() as connection:
+        await lanes.forget_holds(connection)
 
 
 async def run_sweeps(deps: WorkerDeps, *, on_round: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -19,6 +20,8 @@ from service.core.errors import QueueUnavailable
 #: The arq queue of doorbells, and the one function that answers them.
 DOORBELL_QUEUE = "release:doorbells"
 LOOK = "look"
+#: Most doorbells of one key that are answered at once, so also the most calls at once for one key.
+BELLS_PER_KEY = 8
 _ANSWER_TIMEOUT_SECONDS = 5.0
 _RING_TIMEOUT_SECONDS = 3.0
 
@@ -74,38 +77,55 @@ def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
 
 
 class Doorbells:
-    """Rings for batch keys: one waiting doorbell a key, however often it is rung."""
+    """Rings for batch keys: one waiting doorbell a key, however often it is rung.
+
+    A doorbell that is being answered holds its arq job id until the vendor's call has ended, or, when its worker was
+    killed, until arq believes so. So a key has several ids; the first that is not being answered is rung.
+    """
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
 
-    async def ring(self, batch_key: UUID, *, delay: timedelta, suffix: str = "") -> bool:
-        """Have a worker look at the key after the delay; False where a doorbell of the key already waits or runs.
+    async def ring(self, batch_key: UUID, *, delay: timedelta) -> bool:
+        """Have a worker look at the key after the delay; False where a doorbell of the key already waits.
 
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
+        defer_by = max(delay, timedelta(0))
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                job = await self._redis.enqueue_job(
-                    LOOK, batch_key.hex, _job_id=job_id(batch_key, suffix), _defer_by=max(delay, timedelta(0))
-                )
-        return job is not None
+                for number in range(BELLS_PER_KEY):
+                    job_id = bell_id(batch_key, number)
+                    if await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by):
+                        return True
+                    if not await self._is_answered(job_id):
+                        return False
+        return False
+
+    async def _is_answered(self, job_id: str) -> bool:
+        """Tell whether a worker has the job; one that waits is put back into the queue, should only that be lost."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(in_progress_key_prefix + job_id)
+            pipeline.zadd(DOORBELL_QUEUE, {job_id: now_ms()}, nx=True)
+            is_answered, _ = await pipeline.execute()
+        return bool(is_answered)
 
     async def hasten(self, batch_key: UUID) -> None:
-        """Let the waiting doorbell of a key sound now.
+        """Let the waiting doorbells of a key sound now.
 
         Raises:
             QueueUnavailable: Redis does not answer.
         """
+        scores = {bell_id(batch_key, number): now_ms() for number in range(BELLS_PER_KEY)}
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                await self._redis.zadd(DOORBELL_QUEUE, {job_id(batch_key): now_ms()}, xx=True, lt=True)
+                await self._redis.zadd(DOORBELL_QUEUE, scores, xx=True, lt=True)
 
 
-def job_id(batch_key: UUID, suffix: str = "") -> str:
-    """Return arq's id for the doorbell of a key; the same key, the same id."""
-    return f"{LOOK}:{batch_key.hex}{suffix}"
+def bell_id(batch_key: UUID, number: int) -> str:
+    """Return arq's id for a doorbell of a key; the same key and number, the same id."""
+    return f"{LOOK}:{batch_key.hex}:{number}"
 
 
 def now_ms() -> int:

@@ -290,7 +290,6 @@ def test_a_slip_in_a_name_is_refused(given: str, meant: str) -> None:
         "RELEASE_TEST_DATABASE_URL",
         "RELEASE_TEST_REDIS_URL",
         "RELEASE_URL",
-        "RELEASE_WORKER_HTTP_PORT",
         "RELEASE_SERVICE_HOST",
         "RELEASE_PORT_8080_TCP_PORT",
         "RELEASE_API_PORT",

@@ -22,10 +22,16 @@ from service.core.outcomes import (
     VendorError,
 )
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.permits import Asking, Limits, Permit, Permits, Refused
+from service.gateways.permits import Asking, Credential, Limits, Permit, Permits, Refused, tolerance_of
 from service.gateways.queue import open_redis
 
+CREDENTIAL = Credential(name="c", key_digest="k")
 NO_WORDS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
+NO = Rejected(
+    error=VendorError(
+        status=400, error_code="DLF.3051", error_msg="The request parameter is invalid.", request_id=None
+    )
+)
 RELEASED = Released(release_package_id="1", request_id=None)
 REFUSED_KEY = NotSent(cause=NotSentCause.AUTHENTICATION, error=NO_WORDS)
 
@@ -48,10 +54,10 @@ def limits(*, rate: float = 0, workspace_rate: float = 0, concurrency: int = 100
 
 async def proven(redis: ArqRedis, chosen: Limits) -> Permits:
     """A limiter that is past its first second and whose credential the vendor has taken."""
-    permits = Permits(redis, chosen, credential="c")
+    permits = Permits(redis, chosen, credential=CREDENTIAL)
     await permits.prepare()
-    await redis.delete("release:permits:born:settling")
-    await redis.set("release:permits:c:proven", "1")
+    await redis.delete("release:permits:settling")
+    await redis.set("release:permits:c:proven:k", "1")
     return permits
 
 
@@ -152,11 +158,11 @@ async def test_no_more_permits_at_once_than_allowed(redis: ArqRedis) -> None:
 
 async def test_a_credential_that_is_not_proven_calls_one_at_a_time(redis: ArqRedis) -> None:
     """Before the vendor took a call as signed, and again after it refused one, there is one call at a time."""
-    permits = Permits(redis, limits(), credential="c")
+    permits = Permits(redis, limits(), credential=CREDENTIAL)
     first = await permits.ask(asking())
     second = await permits.ask(asking())
     assert isinstance(first, Permit)
-    await permits.conclude(asking(), first, outcome=Rejected(error=NO_WORDS), pause=None)
+    await permits.conclude(asking(), first, outcome=NO, pause=None)
     at_once = [await permits.ask(asking()) for _ in range(3)]
 
     assert isinstance(second, Refused)
@@ -183,6 +189,7 @@ async def test_a_refused_credential_stops_everything_for_the_pause(redis: ArqRed
     ("scope", "reasons"),
     [
         (ThrottleScope.WORKSPACE, [WaitReason.WORKSPACE_RATE, None]),
+        (ThrottleScope.UNKNOWN, [WaitReason.WORKSPACE_RATE, None]),
         (ThrottleScope.OPERATION, [WaitReason.RATE, WaitReason.RATE]),
     ],
 )
@@ -196,6 +203,106 @@ async def test_a_throttled_scope_rests(
     answers = [await permits.ask(asking(workspace=name)) for name in ("ws", "other")]
 
     assert [answer.reason if isinstance(answer, Refused) else None for answer in answers] == reasons
+
+
+async def test_two_workspaces_throttled_without_a_reason_stop_the_credential(redis: ArqRedis) -> None:
+    """A second throttle that names nobody, from another workspace, is taken for the credential's own."""
+    permits = await proven(redis, limits())
+    unknown = Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.UNKNOWN)
+    for name in ("a", "b"):
+        await conclude_with(permits, unknown, pause=timedelta(seconds=5), workspace=name)
+    answer = await permits.ask(asking(workspace="c"))
+
+    assert isinstance(answer, Refused)
+    assert answer.reason is WaitReason.RATE
+
+
+async def test_a_pause_is_never_made_shorter(redis: ArqRedis) -> None:
+    """Of two throttles in flight the one that names the later time holds."""
+    permits = await proven(redis, limits())
+    long, short = (
+        Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.OPERATION) for _ in range(2)
+    )
+    first, second = [await permits.ask(asking()) for _ in range(2)]
+    assert isinstance(first, Permit)
+    assert isinstance(second, Permit)
+    await permits.conclude(asking(), first, outcome=long, pause=timedelta(seconds=30))
+    await permits.conclude(asking(), second, outcome=short, pause=timedelta(seconds=1))
+    pause_ms = await redis.pttl("release:permits:c:create_package:pause")
+
+    assert pause_ms > 25_000
+
+
+async def test_the_first_second_after_a_throttle_has_half_the_rate(redis: ArqRedis) -> None:
+    """At 20 calls/s at most 11 are made in the second after the pause; later the rate is whole again."""
+    permits = await proven(redis, limits(rate=20))
+    throttled = Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.OPERATION)
+    await conclude_with(permits, throttled, pause=timedelta(seconds=0.3))
+    ends_at = time.monotonic() + 0.3
+    times = [
+        at - ends_at
+        for batch in await asyncio.gather(*(takes(permits, 4) for _ in range(10)))
+        for at in batch
+    ]
+
+    assert sum(at < 1.0 for at in times) <= 11
+    assert max(times) < 4.0, "the rate should be whole again later"
+
+
+async def takes(permits: Permits, count: int) -> list[float]:
+    who = asking()
+    return [await take(permits, who) for _ in range(count)]
+
+
+async def test_another_secret_has_to_prove_itself(redis: ArqRedis) -> None:
+    """A wrong secret of a proven access key makes one call at a time, not many that lock the key."""
+    await proven(redis, limits())
+    other = Permits(redis, limits(), credential=Credential(name="c", key_digest="other"))
+    answers = [await other.ask(asking()) for _ in range(3)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True, False, False]
+
+
+async def test_a_call_from_before_a_refusal_proves_nothing(redis: ArqRedis) -> None:
+    """A slow call that began before the key was refused and ends well does not let the others loose."""
+    permits = await proven(redis, limits())
+    slow = await permits.ask(asking())
+    assert isinstance(slow, Permit)
+    await conclude_with(permits, REFUSED_KEY, pause=timedelta(seconds=60))
+    await redis.delete("release:permits:c:breaker")
+    await permits.conclude(asking(), slow, outcome=RELEASED, pause=None)
+    answers = [await permits.ask(asking()) for _ in range(2)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True, False]
+
+
+async def test_an_answer_of_the_gateway_proves_nothing(redis: ArqRedis) -> None:
+    """The gateway says 404 before it looks at the signature."""
+    permits = Permits(redis, limits(), credential=CREDENTIAL)
+    missing = VendorError(status=404, error_code="APIGW.0101", error_msg="no such API", request_id=None)
+    await conclude_with(permits, Rejected(error=missing), pause=timedelta(0))
+    answers = [await permits.ask(asking()) for _ in range(2)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True, False]
+
+
+async def test_both_limits_together_are_used(redis: ArqRedis) -> None:
+    """With 2 calls/s a workspace and 10 in all, ten workspaces of five callers share the 10, and none waits for ever."""
+    permits = await proven(redis, limits(rate=10, workspace_rate=2))
+    callers = [asking(workspace=f"ws-{number % 10}") for number in range(50)]
+    started = time.monotonic()
+    times = await asyncio.gather(*(take(permits, who, within=20) for who in callers))
+
+    assert max(times) - started < 50 / (0.75 * 10)
+    assert most_in_a_second(times) <= 12
+
+
+@pytest.mark.parametrize(
+    ("rate", "most"), [(0.9, 1), (1.8, 2), (3.8, 4), (4.5, 5), (4.76, 5), (5, 6), (8, 10), (20, 25)]
+)
+def test_the_burst_is_never_more_than_stated(rate: float, most: int) -> None:
+    """In a closed second GCRA lets through at most rate + 1 + tolerance: never more than the contract's bound."""
+    assert int(rate + 1 + tolerance_of(rate)) <= most
 
 
 async def test_a_limiter_that_lost_its_memory_waits_a_second(redis: ArqRedis) -> None:
@@ -215,7 +322,7 @@ async def test_a_limiter_that_lost_its_memory_waits_a_second(redis: ArqRedis) ->
 async def test_without_redis_there_is_no_permit(own_valkey: EmbeddedValkey) -> None:
     """A limiter that cannot be asked refuses by an error of ours."""
     client = open_redis(own_valkey.url, max_connections=4, retries=0)
-    permits = Permits(client, limits(), credential="c")
+    permits = Permits(client, limits(), credential=CREDENTIAL)
     await own_valkey.stop()
 
     with pytest.raises(QueueUnavailable):
@@ -223,8 +330,10 @@ async def test_without_redis_there_is_no_permit(own_valkey: EmbeddedValkey) -> N
     await client.aclose()
 
 
-async def conclude_with(permits: Permits, outcome: Outcome, *, pause: timedelta) -> None:
-    who = asking()
+async def conclude_with(
+    permits: Permits, outcome: Outcome, *, pause: timedelta, workspace: str = "ws"
+) -> None:
+    who = asking(workspace=workspace)
     permit = await permits.ask(who)
     assert isinstance(permit, Permit)
     await permits.conclude(who, permit, outcome=outcome, pause=pause)

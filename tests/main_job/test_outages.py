@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -219,3 +220,40 @@ async def test_a_process_that_waits_at_start_ends_when_told_to(redis_url: str, t
             process.send(signal.SIGTERM)
 
         assert [await process.wait(within=5.0) for process in processes] == [0, 0]
+
+
+async def test_a_claim_that_fails_gives_its_permit_back(
+    own_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path
+) -> None:
+    """Postgres goes away between permit and claim: the one permit that there is comes back, not after a lease."""
+    await migrate(own_postgres.url)
+    async with running_stack(
+        database_url=own_postgres.url,
+        redis_url=redis_url,
+        directory=tmp_path,
+        faults=UNLIMITED,
+        RELEASE_VENDOR_CONCURRENCY="1",
+    ) as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        locker = await asyncpg.connect(own_postgres.url)
+        await locker.execute("BEGIN")
+        await locker.execute("LOCK TABLE attempts IN EXCLUSIVE MODE")
+        accepted = await stack.submit(body("1"))
+        await eventually(lambda: is_blocked(own_postgres.url), within=10.0)
+        own_postgres.kill()
+        await own_postgres.start()
+        locker.terminate()
+        await stack.wait_for(accepted["id"], "released", within=15.0)
+
+
+async def is_blocked(database_url: str) -> bool:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return bool(
+            await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'attempts'::regclass"
+            )
+        )
+    finally:
+        await connection.close()

@@ -37,6 +37,12 @@ class ItemRef:
         """The vendor's id of the item."""
         return self.request.submission.pending_item_ids[self.position]
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Project, workspace and item: what only one live row may hold."""
+        key = self.request.submission.key
+        return key.project_id, key.workspace, self.pending_item_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredKey:
@@ -177,6 +183,16 @@ def _holder_row(item: ItemRef) -> tuple[object, ...]:
         submission.not_before,
         submission.deadline,
     )
+
+
+# Those of these requests that are there already.
+FIND_CREATED: LiteralString = "SELECT id, created_at FROM release_requests WHERE id = ANY($1::uuid[])"
+
+
+async def find_created(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """Return when each of the requests that are there was created."""
+    rows = await connection.fetch(FIND_CREATED, request_ids)
+    return {row["id"]: row["created_at"] for row in rows}
 
 
 # The requests that already have these keys.

@@ -21,6 +21,13 @@ CHANNEL = "release_requests_changed"
 _IDS_PER_NOTICE = 200
 _RECONNECT_SECONDS = 1.0
 _CONNECT_TIMEOUT_SECONDS = 5.0
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 NOTIFY: LiteralString = (
     "SELECT pg_notify('release_requests_changed', notice) FROM unnest($1::text[]) AS notice"
@@ -46,6 +53,11 @@ class Changes:
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         #: Whether the process is ending: nobody should go on waiting.
         self.is_closing = False
+
+    @property
+    def waiting(self) -> int:
+        """How many waiters there are."""
+        return sum(len(events) for events in self._waiters.values())
 
     @asynccontextmanager
     async def watch(self, request_id: UUID) -> AsyncIterator[asyncio.Event]:
@@ -76,12 +88,14 @@ class Changes:
         while True:
             try:
                 await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _LOST as error:
                 log.warning(LogEvent.CHANGES_LOST, reason=str(error) or type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT_SECONDS)
+        connection = await asyncpg.connect(
+            self._dsn, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=_CONNECT_TIMEOUT_SECONDS
+        )
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _connection: ended.set())
         try:

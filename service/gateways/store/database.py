@@ -82,7 +82,7 @@ class Database:
             )
         return cls(pool)
 
-    async def close(self, *, within: timedelta = timedelta(seconds=5)) -> None:
+    async def close(self, *, within: timedelta = timedelta(seconds=1)) -> None:
         """Close every connection; those still busy after the given time are cut."""
         try:
             await asyncio.wait_for(self._pool.close(), within.total_seconds())
@@ -111,7 +111,10 @@ class Database:
                 return await self._transact_once(work)
             except _COLLISIONS:
                 continue
-        return await self._transact_once(work)
+        try:
+            return await self._transact_once(work)
+        except _COLLISIONS as error:
+            raise DatabaseUnavailable(f"too many transactions collide: {error}") from error
 
     async def _transact_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self.connection() as connection, connection.transaction():

@@ -77,8 +77,9 @@ SELECT
     (SELECT max(due_from) FROM due) AS newest,
     (SELECT min(deadline) FROM due) AS nearest_deadline,
     (
-        SELECT min(due_from) FROM release_items
+        SELECT due_from FROM release_items
         WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from > clock_timestamp()
+        ORDER BY due_from LIMIT 1
     ) AS next_due,
     (SELECT min(sealed_from) FROM sealed) AS sealed_from,
     (SELECT until FROM holds WHERE batch_key = $1) AS held_until
@@ -103,6 +104,18 @@ ON CONFLICT (batch_key) DO UPDATE SET reason = excluded.reason, until = excluded
 async def hold(connection: Connection, batch_key: UUID, *, reason: WaitReason, delay: timedelta) -> None:
     """Record what holds a batch key back, and for how long from now."""
     await connection.execute(HOLD, batch_key, reason, delay)
+
+
+# Holds that ended long ago.
+FORGET_HOLDS: LiteralString = """
+DELETE FROM holds
+WHERE batch_key IN (SELECT batch_key FROM holds WHERE until < now() - interval '10 minutes' LIMIT 1000)
+"""
+
+
+async def forget_holds(connection: Connection) -> None:
+    """Delete holds that ended long ago."""
+    await connection.execute(FORGET_HOLDS)
 
 
 # Every key with work that should have been looked at: one index look-up a key, however many items it has.
@@ -136,12 +149,13 @@ WHERE
 UNION
 SELECT batch_key FROM batches
 WHERE state = 'sealed' AND coalesce(not_before, created_at) < now() - $2::interval
+LIMIT $3
 """
 
 
 async def overdue_keys(
-    connection: Connection, *, items_for: timedelta, batches_for: timedelta
+    connection: Connection, *, items_for: timedelta, batches_for: timedelta, limit: int
 ) -> Sequence[UUID]:
-    """Return the batch keys whose items or sealed batches have been due for longer than they should."""
-    rows = await connection.fetch(OVERDUE_KEYS, items_for, batches_for)
+    """Return some batch keys whose items or sealed batches have been due for longer than they should."""
+    rows = await connection.fetch(OVERDUE_KEYS, items_for, batches_for, limit)
     return [row["batch_key"] for row in rows]

@@ -10,6 +10,7 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _LONG_SECONDS = re.compile(r"\d+", re.ASCII)
 _WINDOW = re.compile(r"time:\s*(\d{1,6})\s*(second|minute|hour|day)", re.IGNORECASE | re.ASCII)
+_WORKSPACE = re.compile(r"\bworkspace\b", re.IGNORECASE)
 _CREDENTIAL_POLICY = re.compile(r"\bpolicy\s+(user|api)\b", re.IGNORECASE)
 
 
@@ -30,10 +31,10 @@ def retry_after(answer: Answer, error: VendorError) -> timedelta | None:
 
 
 def scope_of(error: VendorError) -> ThrottleScope:
-    """Return whose calls stop: for a policy on the user or the API the operation's, else the workspace's."""
+    """Return whose calls stop: the operation's for a policy on user or API, the workspace's where it is named."""
     if _CREDENTIAL_POLICY.search(error.error_msg or ""):
         return ThrottleScope.OPERATION
-    return ThrottleScope.WORKSPACE
+    return ThrottleScope.WORKSPACE if _WORKSPACE.search(error.error_msg or "") else ThrottleScope.UNKNOWN
 
 
 def _from_header(answer: Answer) -> timedelta | None:

@@ -55,8 +55,8 @@ def test_the_wait_after_a_throttle(header: str, message: str, expected: timedelt
         ("policy api over ratelimit,limit:100,time:1 second", ThrottleScope.OPERATION),
         ("Policy  User over ratelimit", ThrottleScope.OPERATION),
         ("workspace d1cd over ratelimit", ThrottleScope.WORKSPACE),
-        ("policy userland over ratelimit", ThrottleScope.WORKSPACE),
-        ("", ThrottleScope.WORKSPACE),
+        ("policy userland over ratelimit", ThrottleScope.UNKNOWN),
+        ("", ThrottleScope.UNKNOWN),
     ],
 )
 def test_the_scope_of_a_throttle(message: str, scope: ThrottleScope) -> None:

@@ -1,0 +1,115 @@
+-- Grants or refuses one vendor call. All times are milliseconds of Redis' own clock.
+--
+-- Two numbers a limited scope: `tat`, the theoretical arrival time of GCRA, which alone decides what is allowed, and
+-- `tail`, up to where places in the queue have been given out, which decides only who may come when. A caller that is
+-- refused gets a place; one that comes back at its time goes first. A place that is not taken up lapses.
+--
+-- KEYS: 1 born, 2 settling, 3 operation, 4 workspace, 5 in flight, 6 crowd, 7 proven, 8 refusals, 9 breaker,
+--       10 operation's pause, 11 operation's slow start, 12 workspace's pause, 13 workspace's slow start,
+--       14 place in the operation's queue, 15 place in the workspace's queue
+-- ARGV: 1 operation interval, 2 its tolerance, 3 workspace interval, 4 its tolerance (interval 0 = no limit),
+--       5 most calls at once, 6 permit id, 7 its life, 8 batch key
+-- Answers {1, refusals} when granted, else {0, reason, wait}.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + clock[2] / 1000
+local SETTLING = 1000 -- after a loss of Redis nothing is known of the last second, so it is waited out
+local UNUSED = 3 -- intervals that nobody used: places were given out to callers that did not come
+local PLACE_KEPT = 30000 -- how late a caller may come to its place
+local LONGEST_WAIT = 5000 -- one that waits longer looks again at half time, whether those before it came
+local CROWD_STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
+
+local function refuse(reason, wait)
+  if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
+  return {0, reason, tostring(math.max(wait, 1))}
+end
+
+local function left(key)
+  local ttl = redis.call('PTTL', key)
+  return ttl > 0 and ttl or 0
+end
+
+local function number(key, field)
+  return tonumber(redis.call('HGET', key, field) or '0')
+end
+
+local function keep(scope, field, value, interval)
+  redis.call('HSET', scope.key, field, tostring(value))
+  redis.call('PEXPIRE', scope.key, math.ceil(math.max(value - now, 0) + 60 * interval + 60000))
+end
+
+-- In the second after a pause a scope has half its rate.
+local function scope_of(key, place, slow, interval, tolerance)
+  if left(slow) > 0 then
+    interval, tolerance = 2 * interval, 0
+  end
+  return {key = key, place = place, interval = interval, tolerance = tolerance * interval}
+end
+
+-- How long until the scope lets this caller through; 0 = now. Gives it a place where it has to wait.
+local function wait_for_turn(scope)
+  local tat = number(scope.key, 'tat')
+  local early = tat - scope.tolerance - now
+  if tat > 0 and tat + UNUSED * scope.interval + 200 < now then return 0 end
+  local place = tonumber(redis.call('GET', scope.place) or '0')
+  if place == 0 then
+    local tail = math.max(number(scope.key, 'tail'), tat, now)
+    if early <= 0 and tail <= now + scope.tolerance then return 0 end
+    place = tail
+    keep(scope, 'tail', tail + scope.interval, scope.interval)
+  end
+  local at = math.max(place, now + early)
+  redis.call('SET', scope.place, tostring(place), 'PX', math.ceil(math.max(at - now, 0) + PLACE_KEPT))
+  return math.max(at - now, 0)
+end
+
+local function pass(scope)
+  local tat = math.max(number(scope.key, 'tat'), now) + scope.interval
+  keep(scope, 'tat', tat, scope.interval)
+  if number(scope.key, 'tail') < tat then keep(scope, 'tail', tat, scope.interval) end
+  redis.call('DEL', scope.place)
+end
+
+local breaker = left(KEYS[9])
+if breaker > 0 then return refuse('breaker_open', breaker) end
+local operation_pause = left(KEYS[10])
+if operation_pause > 0 then return refuse('rate', operation_pause) end
+local workspace_pause = left(KEYS[12])
+if workspace_pause > 0 then return refuse('workspace_rate', workspace_pause) end
+
+local operation_interval, workspace_interval = tonumber(ARGV[1]), tonumber(ARGV[3])
+if redis.call('SET', KEYS[1], tostring(now), 'NX') then
+  redis.call('SET', KEYS[2], '1', 'PX', SETTLING)
+end
+local settling = left(KEYS[2])
+if settling > 0 and (operation_interval > 0 or workspace_interval > 0) then
+  return refuse('rate', settling)
+end
+
+redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
+local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
+if redis.call('ZCARD', KEYS[5]) >= at_once then
+  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - 2 * LONGEST_WAIT)
+  redis.call('ZADD', KEYS[6], now, ARGV[8])
+  redis.call('PEXPIRE', KEYS[6], 4 * LONGEST_WAIT)
+  local crowd = redis.call('ZCARD', KEYS[6])
+  return refuse('concurrency', math.min(CROWD_STEP * (1 + crowd / (4 * at_once)), LONGEST_WAIT))
+end
+
+local workspace = workspace_interval > 0 and scope_of(KEYS[4], KEYS[15], KEYS[13], workspace_interval, tonumber(ARGV[4]))
+local operation = operation_interval > 0 and scope_of(KEYS[3], KEYS[14], KEYS[11], operation_interval, tonumber(ARGV[2]))
+if workspace then
+  local wait = wait_for_turn(workspace)
+  if wait > 0 then return refuse('workspace_rate', wait) end
+end
+if operation then
+  local wait = wait_for_turn(operation)
+  if wait > 0 then return refuse('rate', wait) end
+  pass(operation)
+end
+if workspace then pass(workspace) end
+
+redis.call('ZADD', KEYS[5], now + tonumber(ARGV[7]), ARGV[6])
+redis.call('PEXPIRE', KEYS[5], tonumber(ARGV[7]) + 60000)
+redis.call('ZREM', KEYS[6], ARGV[8])
+return {1, tonumber(redis.call('GET', KEYS[8]) or '0')}
