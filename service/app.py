@@ -60,13 +60,19 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(open_all)
     app.on_shutdown.append(end_waits)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _handler_of(route))
+        for method in _methods_of(route):
+            app.router.add_route(method, route.path, _handler_of(route))
     return app
 
 
 async def end_waits(app: web.Application) -> None:
     """Let every waiting caller have its answer now, so that the process can end."""
     app[DEPS].changes.close()
+
+
+def _methods_of(route: Guarded | Open) -> tuple[str, ...]:
+    """What answers GET answers HEAD (RFC 9110, 9.1)."""
+    return ("GET", "HEAD") if route.method == "GET" else (route.method,)
 
 
 def _handler_of(route: Guarded | Open) -> Handler:

@@ -19,8 +19,6 @@ _CACHE_SECONDS = 0.5
 _CACHE_SIZE = 1_000
 _KEY_FORM = re.compile(r"rel_[A-Za-z0-9_-]{43}")
 EVERYBODY = "everybody"
-#: The LIKE pattern of a key for all workspaces.
-ALL_WORKSPACES = ("%",)
 
 
 class Scope(StrEnum):
@@ -34,20 +32,24 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls: the name that owns idempotency keys, and the workspaces that may be seen, as LIKE patterns."""
+    """Who calls: the name that owns idempotency keys, and the workspaces of the key."""
 
     name: str
-    visible: tuple[str, ...]
-    is_allowed_everywhere: bool
+    #: ``project/workspace``, where ``*`` stands for any text.
     patterns: tuple[str, ...]
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The workspaces as LIKE patterns of Postgres."""
+        return tuple(like_pattern(pattern) for pattern in self.patterns)
 
     def may_use(self, project_id: str, workspace: str) -> bool:
         """Tell whether a workspace is among those of the key."""
         place = f"{project_id}/{workspace}"
-        return self.is_allowed_everywhere or any(matches(pattern, place) for pattern in self.patterns)
+        return any(matches(pattern, place) for pattern in self.patterns)
 
 
-_ANYBODY = Caller(name=EVERYBODY, visible=ALL_WORKSPACES, is_allowed_everywhere=True, patterns=("*",))
+_ANYBODY = Caller(name=EVERYBODY, patterns=("*",))
 GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
@@ -72,12 +74,7 @@ class Authenticator:
             raise ProblemError(problems.unauthorized())
         if scope.value not in key.scopes and Scope.ADMIN.value not in key.scopes:
             raise ProblemError(problems.forbidden(scope.value))
-        return Caller(
-            name=str(key.key_id),
-            visible=tuple(like_pattern(pattern) for pattern in key.workspaces),
-            is_allowed_everywhere="*" in key.workspaces,
-            patterns=key.workspaces,
-        )
+        return Caller(name=str(key.key_id), patterns=key.workspaces)
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
         if shown is None or _KEY_FORM.fullmatch(shown) is None:

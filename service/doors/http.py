@@ -1,5 +1,6 @@
 """The edge of every HTTP request: its id, its log line, its headers, and errors as problems."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -15,9 +16,13 @@ from service.doors.problems import ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HTTP_REQUEST_ID = web.RequestKey("http_request_id", str)
+#: Why a request failed, for its log line.
+_REASON = web.RequestKey("reason", str)
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _GOOD_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+#: Longest time for the body of a request to come in.
+BODY_SECONDS = 30.0
 #: A request that took longer is worth a line.
 _SLOW_SECONDS = 1.0
 _SERVER_ERROR = 500
@@ -53,7 +58,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         problem = problems.of_http_exception(error)
     except Unavailable as error:
-        log.warning(LogEvent.HTTP_FAILED, reason=str(error))
+        request[_REASON] = str(error)
         problem = problems.unavailable(error.__doc__.rstrip(".") if error.__doc__ else "A part is away")
     except Exception:
         log.exception(LogEvent.HTTP_FAILED, http_method=request.method, http_path=request.rel_url.raw_path)
@@ -73,13 +78,18 @@ def _log_served(request: web.Request, response: web.StreamResponse, seconds: flo
         http_path=request.rel_url.raw_path,
         http_status=response.status,
         duration_ms=round(seconds * 1000, 1),
+        **({"reason": request[_REASON]} if _REASON in request else {}),
     )
 
 
 def traceparent_of(request: web.Request) -> str | None:
     """Return the W3C trace context that the caller sent, where it is one."""
-    value = request.headers.get("traceparent", "")
-    return value if _GOOD_TRACEPARENT.fullmatch(value) else None
+    return good_traceparent(request.headers.get("traceparent"))
+
+
+def good_traceparent(value: str | None) -> str | None:
+    """Return a W3C trace context as it is, and None for anything else: tracing never fails a request."""
+    return value if value is not None and _GOOD_TRACEPARENT.fullmatch(value) else None
 
 
 def check_query(request: web.Request, *known: str) -> None:
@@ -102,7 +112,7 @@ async def read_json_body(request: web.Request) -> bytes:
     """Read the body of a request that must be JSON, uncompressed.
 
     Raises:
-        ProblemError: it is of another type or compressed.
+        ProblemError: it is of another type or compressed, or does not come.
         HTTPRequestEntityTooLarge: it is over the limit.
     """
     encoding = request.headers.get("Content-Encoding", "identity")
@@ -118,4 +128,14 @@ async def read_json_body(request: web.Request) -> bytes:
     charset = request.charset
     if charset is not None and charset.lower() != "utf-8":
         raise ProblemError(problems.unsupported_media_type(f"Expected charset=utf-8; given {charset!r}."))
-    return await request.read()
+    return await _read_whole(request)
+
+
+async def _read_whole(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise ProblemError(problems.body_too_slow()) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise ProblemError(problems.body_broken()) from None

@@ -13,7 +13,7 @@ from service.doors.problems import ProblemError
 MAX_WAIT = timedelta(seconds=30)
 _MAX_PAGE = 200
 _DEFAULT_PAGE = 50
-_PREFER_WAIT = re.compile(r"wait=([0-9]{1,9})")
+_PREFER_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _KEY = re.compile(r'(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e][\x20-\x7e]{0,254}))')
 
 
@@ -33,26 +33,33 @@ def read_idempotency_key(request: web.Request) -> str | None:
     """Return the key of the request, bare or quoted, or None.
 
     Raises:
-        ProblemError: it is empty, too long, or not printable ASCII.
+        ProblemError: it is empty, too long, not printable ASCII, or there more than once.
     """
-    given = request.headers.get("Idempotency-Key")
-    if given is None:
+    given = request.headers.getall("Idempotency-Key", [])
+    if not given:
         return None
-    match = _KEY.fullmatch(given.strip())
-    if match is None:
+    match = _KEY.fullmatch(given[0].strip())
+    if match is None or len(given) > 1:
         raise ProblemError(
             problems.invalid_parameter(
-                "Expected an Idempotency-Key of 1 to 255 printable ASCII characters, bare or quoted; "
-                f"given {len(given)} characters."
+                "Expected one Idempotency-Key of 1 to 255 printable ASCII characters, bare or quoted; "
+                f"given {len(given)} of {len(given[0])} characters."
             )
         )
     return match[1] or match[2]
 
 
+def knows(request: web.Request, etag: str) -> bool:
+    """Tell whether the caller has this representation already (RFC 9110, 13.1.2: compared weakly)."""
+    given = ",".join(request.headers.getall("If-None-Match", ()))
+    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
 def preferred_wait(request: web.Request) -> timedelta | None:
     """Return how long the caller prefers to wait (RFC 7240), at most 30 seconds; None where it does not say."""
-    for preference in request.headers.get("Prefer", "").split(","):
-        match = _PREFER_WAIT.fullmatch(preference.strip())
+    for preference in ",".join(request.headers.getall("Prefer", ())).split(","):
+        match = _PREFER_WAIT.fullmatch(preference.partition(";")[0].strip())
         if match is not None:
             return min(timedelta(seconds=int(match[1])), MAX_WAIT)
     return None

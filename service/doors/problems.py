@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 from aiohttp import web
 
+from service.core.json_input import Malformed
 from service.core.submission import Invalid
-from service.flow.accept import NotAllowed
-from service.flow.group_commit import ItemConflict, KeyReused
+from service.flow.accept import NotAllowed, Refusal
+from service.flow.accept_group import ItemConflict, KeyReused
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -56,6 +57,23 @@ def respond(problem: Problem, *, instance: str, http_request_id: str) -> web.Res
     )
 
 
+def of_refusal(refusal: KeyReused | ItemConflict | Refusal) -> Problem:
+    """Say why a release request was not accepted."""
+    match refusal:
+        case KeyReused():
+            return key_reused(refusal)
+        case ItemConflict():
+            return item_conflict(refusal)
+        case Malformed(detail=detail):
+            return malformed_json(detail)
+        case Invalid():
+            return invalid_request(refusal)
+        case NotAllowed():
+            return workspace_forbidden(refusal)
+        case _:
+            assert_never(refusal)
+
+
 def invalid_request(invalid: Invalid) -> Problem:
     """Say everything that is wrong with a body."""
     count = len(invalid.errors)
@@ -94,6 +112,26 @@ def unsupported_media_type(detail: str) -> Problem:
         code="unsupported-media-type",
         title="The body is not of a kind that is taken.",
         detail=detail,
+    )
+
+
+def body_too_slow() -> Problem:
+    """Say that the rest of a body did not come."""
+    return Problem(
+        status=408,
+        code="request-timeout",
+        title="The body did not come in time.",
+        detail="Expected the whole body within 30 seconds.",
+    )
+
+
+def body_broken() -> Problem:
+    """Say that a body does not follow its own headers."""
+    return Problem(
+        status=400,
+        code="malformed-body",
+        title="The body cannot be read.",
+        detail="Expected a body as Content-Length or Transfer-Encoding announce it.",
     )
 
 

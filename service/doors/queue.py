@@ -3,26 +3,31 @@
 A request is as safe as that Redis until it is accepted here; from then on it is one like any other.
 """
 
+import hashlib
 from datetime import timedelta
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
+from uuid import UUID
 
 import orjson
 import structlog
 from arq import Retry
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from service.core.config import Settings
 from service.core.errors import Unavailable
+from service.core.field_errors import field_errors
 from service.core.json_input import Malformed, read_json
-from service.core.submission import FieldError, Invalid, pointer
+from service.core.model import RequestState
+from service.core.submission import Invalid
 from service.core.telemetry import LogEvent
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import EVERYBODY
+from service.doors.http import good_traceparent
 from service.doors.problems import Problem
 from service.flow import status
-from service.flow.accept import Envelope, NotAllowed, accept
-from service.flow.group_commit import Accepted, ItemConflict, KeyReused, Replayed
+from service.flow.accept import Envelope, Refusal, accept
+from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
 from service.flow.intake import Intake
 
 #: arq's name of the one function that producers may call.
@@ -40,85 +45,82 @@ class QueueEnvelope(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     v: Annotated[int, Field(ge=1, le=1)]
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    traceparent: Annotated[str, Field(max_length=55)] | None = None
+    idempotency_key: Annotated[str, StringConstraints(pattern=r"^[ -~]{1,255}$")] | None = None
+    traceparent: str | None = None
     request: dict[str, Any]
 
 
-async def release_request(ctx: dict[str, Any], *arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - strangers send it
+async def release_request(ctx: dict[str, Any], *arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401 - strangers send it
     """Accept a release request from the queue; arq keeps what is returned as the job's result."""
-    deps: Deps = ctx["deps"]
-    intake: Intake = ctx["intake"]
-    if len(arguments) != 1:
-        return _refuse(
-            problems.malformed_json(f"Expected one argument, the envelope; given {len(arguments)}.")
-        )
+    if len(arguments) != 1 or named:
+        given = len(arguments) + len(named)
+        return _refuse(problems.malformed_json(f"Expected one argument, the envelope; given {given}."))
     try:
-        return await take_in(deps, intake, arguments[0])
+        return await take_in(ctx["deps"], ctx["intake"], arguments[0], job_key=job_key(ctx))
     except Unavailable as error:
         log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))
         raise Retry(defer=_RETRY_AFTER) from error
 
 
-async def take_in(deps: Deps, intake: Intake, argument: object) -> dict[str, Any]:
+def job_key(ctx: dict[str, Any]) -> str:
+    """Name one enqueueing of a job: arq runs a job again whose worker died, and that is the same request."""
+    enqueued = f"{ctx['job_id']} {ctx['enqueue_time'].timestamp()}"
+    return f"arq:{hashlib.sha256(enqueued.encode()).hexdigest()}"
+
+
+async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str) -> dict[str, Any]:
     """Check an envelope and accept the request in it.
 
     Raises:
         Unavailable: it is not known to be durable; the job stays on the queue.
     """
-    raw = orjson.dumps(argument, default=repr)
-    parsed = read_json(raw)
-    if isinstance(parsed, Malformed):
-        return _refuse(problems.malformed_json(parsed.detail))
-    try:
-        envelope = QueueEnvelope.model_validate_json(raw)
-    except ValidationError as error:
-        return _refuse(problems.invalid_request(_invalid_envelope(error)))
-    outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings))
+    envelope = read_envelope(argument)
+    if not isinstance(envelope, QueueEnvelope):
+        return _refuse(problems.of_refusal(envelope))
+    outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings, job_key=job_key))
     return await _result(deps, outcome)
 
 
-def _envelope_of(envelope: QueueEnvelope, settings: Settings) -> Envelope:
+def read_envelope(argument: object) -> QueueEnvelope | Malformed | Invalid:
+    """Read the argument of a job, as strictly as the body of an HTTP request."""
+    try:
+        raw = orjson.dumps(argument)
+    except orjson.JSONEncodeError as error:
+        return Malformed(detail=f"Expected JSON; {error}.")
+    parsed = read_json(raw)
+    if isinstance(parsed, Malformed):
+        return parsed
+    try:
+        return QueueEnvelope.model_validate_json(raw)
+    except ValidationError as error:
+        return Invalid(errors=tuple(field_errors(error, QueueEnvelope)))
+
+
+def _envelope_of(envelope: QueueEnvelope, settings: Settings, *, job_key: str) -> Envelope:
     return Envelope(
         caller=EVERYBODY if settings.auth == "off" else QUEUE_PRODUCERS,
-        idempotency_key=envelope.idempotency_key,
-        traceparent=envelope.traceparent,
+        idempotency_key=envelope.idempotency_key or job_key,
+        traceparent=good_traceparent(envelope.traceparent),
         may_use=lambda _project_id, _workspace: True,
         parsed=envelope.request,
         raw=orjson.dumps(envelope.request),
     )
 
 
-async def _result(
-    deps: Deps, outcome: Accepted | Replayed | KeyReused | ItemConflict | Invalid | NotAllowed
-) -> dict[str, Any]:
+async def _result(deps: Deps, outcome: AcceptOutcome | Refusal) -> dict[str, Any]:
     match outcome:
-        case Accepted(request=request):
-            return {"id": str(request.request_id), "state": "accepted"}
+        case Accepted(request=request, may_have_moved=may_have_moved):
+            state = await _state_of(deps, request.request_id) if may_have_moved else RequestState.ACCEPTED
+            return {"id": str(request.request_id), "state": state.value}
         case Replayed(request_id=request_id):
-            view = await status.find_request(deps, request_id, visible=("%",))
-            return {"id": str(request_id), "state": view.state.value if view else "accepted"}
-        case KeyReused():
-            return _refuse(problems.key_reused(outcome))
-        case ItemConflict():
-            return _refuse(problems.item_conflict(outcome))
-        case Invalid():
-            return _refuse(problems.invalid_request(outcome))
-        case NotAllowed():
-            return _refuse(problems.workspace_forbidden(outcome))
+            return {"id": str(request_id), "state": (await _state_of(deps, request_id)).value}
         case _:
-            assert_never(outcome)
+            return _refuse(problems.of_refusal(outcome))
 
 
-def _invalid_envelope(error: ValidationError) -> Invalid:
-    return Invalid(
-        errors=tuple(
-            FieldError(
-                pointer=pointer(entry["loc"]), code=entry["type"].replace("_", "-"), detail=f"{entry['msg']}."
-            )
-            for entry in error.errors(include_url=False, include_context=False)
-        )
-    )
+async def _state_of(deps: Deps, request_id: UUID) -> RequestState:
+    view = await status.find_request(deps, request_id, visible=("%",))
+    return RequestState.ACCEPTED if view is None else view.state
 
 
 def _refuse(problem: Problem) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from service.core.model import Event, ItemState, RequestState
-from service.flow.group_commit import Accepted
+from service.flow.accept_group import Accepted
 from service.flow.status import what_it_waits_for
 from service.gateways.store.batch_reading import AttemptView, BatchView
 from service.gateways.store.reading import ItemView, RequestView

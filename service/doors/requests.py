@@ -1,19 +1,19 @@
 """The HTTP door of release requests: hand one in, ask where it stands, read its timeline."""
 
 from collections.abc import Mapping
-from typing import assert_never
+from datetime import timedelta
 from uuid import UUID
 
 from aiohttp import web
 
-from service.core.json_input import Malformed, read_json
-from service.core.submission import Invalid
+from service.core.json_input import read_json
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller
 from service.doors.http import check_query, read_json_body, traceparent_of
 from service.doors.keys import DEPS, INTAKE
 from service.doors.parameters import (
+    knows,
     preferred_wait,
     read_id,
     read_idempotency_key,
@@ -31,8 +31,9 @@ from service.doors.render import (
     view_of_accepted,
 )
 from service.flow import status
-from service.flow.accept import Envelope, NotAllowed, accept
-from service.flow.group_commit import Accepted, ItemConflict, KeyReused, Replayed
+from service.flow.accept import Envelope, Refusal, accept
+from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
+from service.flow.status import Patience
 from service.gateways.store.reading import RequestView
 
 _LAST_SEQ = 2**31 - 1
@@ -43,15 +44,12 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     check_query(request)
     idempotency_key = read_idempotency_key(request)
     raw = await read_json_body(request)
-    parsed = read_json(raw)
-    if isinstance(parsed, Malformed):
-        raise ProblemError(problems.malformed_json(parsed.detail))
     envelope = Envelope(
         caller=caller.name,
         idempotency_key=idempotency_key,
         traceparent=traceparent_of(request),
         may_use=caller.may_use,
-        parsed=parsed,
+        parsed=read_json(raw),
         raw=raw,
     )
     outcome = await accept(request.app[DEPS], request.app[INTAKE], envelope)
@@ -61,7 +59,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
 async def _render_outcome(
     request: web.Request,
     caller: Caller,
-    outcome: Accepted | Replayed | KeyReused | ItemConflict | Invalid | NotAllowed,
+    outcome: AcceptOutcome | Refusal,
 ) -> web.Response:
     match outcome:
         case Accepted():
@@ -69,20 +67,12 @@ async def _render_outcome(
         case Replayed(request_id=request_id):
             view = await _after_wait(request, caller, request_id)
             return _render_created(request, view, is_replay=True)
-        case KeyReused():
-            raise ProblemError(problems.key_reused(outcome))
-        case ItemConflict():
-            raise ProblemError(problems.item_conflict(outcome))
-        case Invalid():
-            raise ProblemError(problems.invalid_request(outcome))
-        case NotAllowed():
-            raise ProblemError(problems.workspace_forbidden(outcome))
         case _:
-            assert_never(outcome)
+            raise ProblemError(problems.of_refusal(outcome))
 
 
 async def _render_accepted(request: web.Request, caller: Caller, accepted: Accepted) -> web.Response:
-    if accepted.is_attached or preferred_wait(request) is not None:
+    if accepted.may_have_moved or preferred_wait(request) is not None:
         view = await _after_wait(request, caller, accepted.request.request_id)
     else:
         view = view_of_accepted(accepted)
@@ -92,11 +82,9 @@ async def _render_accepted(request: web.Request, caller: Caller, accepted: Accep
 async def _after_wait(request: web.Request, caller: Caller, request_id: UUID) -> RequestView:
     deps, wait = request.app[DEPS], preferred_wait(request)
     if wait is not None:
-        await status.wait_until_done(deps, request_id, visible=caller.visible, within=wait)
-    view = await status.find_request(deps, request_id, visible=caller.visible)
-    if view is None:
-        raise ProblemError(problems.not_found("release request"))
-    return view
+        patience = _patience(request, wait)
+        await status.wait_until_done(deps, request_id, visible=caller.visible, patience=patience)
+    return await _find(deps, request_id, caller)
 
 
 def _render_created(request: web.Request, view: RequestView, *, is_replay: bool) -> web.Response:
@@ -120,22 +108,28 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
     view = await _find(deps, request_id, caller)
     body = to_json(request_resource(view))
     wait = requested_wait(request)
-    known = request.headers.get("If-None-Match")
-    if wait is not None and not view.state.is_done and known in (None, etag_of(body)):
+    has_news = "If-None-Match" in request.headers and not knows(request, etag_of(body))
+    if wait is not None and not view.state.is_done and not has_news:
+        patience = _patience(request, wait)
         await status.wait_for_change(
-            deps, request_id, visible=caller.visible, within=wait, since=view.version
+            deps, request_id, visible=caller.visible, patience=patience, since=view.version
         )
         view = await _find(deps, request_id, caller)
         body = to_json(request_resource(view))
-    return _render_shown(body, view, known_etag=known)
+    return _render_shown(request, view, body)
 
 
-def _render_shown(body: bytes, view: RequestView, *, known_etag: str | None) -> web.Response:
+def _patience(request: web.Request, wait: timedelta) -> Patience:
+    """Wait as long as the caller wants, and not for one that has gone: aiohttp takes its transport away."""
+    return Patience(within=wait, is_there=lambda: request.transport is not None)
+
+
+def _render_shown(request: web.Request, view: RequestView, body: bytes) -> web.Response:
     etag = etag_of(body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not view.state.is_done:
         headers["Retry-After"] = "1"
-    if known_etag is not None and etag in [tag.strip() for tag in known_etag.split(",")]:
+    if knows(request, etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers=headers, content_type="application/json")
 

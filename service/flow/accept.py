@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.core.ids import new_id
-from service.core.submission import Invalid, Submission, read_submission
+from service.core.json_input import Malformed
+from service.core.submission import Defaults, Invalid, Submission, read_submission
 from service.deps import Deps
-from service.flow.group_commit import AcceptOutcome, KeyReused
+from service.flow.accept_group import AcceptOutcome, KeyReused, Replayed
 from service.flow.intake import Intake
 from service.gateways.store import accepting
 from service.gateways.store.accepting import NewRequest
+
+#: A moment before any deadline.
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,7 @@ class Envelope:
     traceparent: str | None
     #: Whether the sender may release in a workspace: project id, workspace.
     may_use: Callable[[str, str], bool]
-    parsed: object
+    parsed: object | Malformed
     raw: bytes
 
 
@@ -39,21 +43,29 @@ class NotAllowed:
     workspace: str
 
 
-async def accept(deps: Deps, intake: Intake, envelope: Envelope) -> AcceptOutcome | Invalid | NotAllowed:
+Refusal = Malformed | Invalid | NotAllowed
+
+
+async def accept(deps: Deps, intake: Intake, envelope: Envelope) -> AcceptOutcome | Refusal:
     """Check a request and make it durable: after this returns ``Accepted``, it is not lost.
 
     Raises:
         DatabaseUnavailable: it is not known to be durable; asking again with the same key is safe.
     """
-    submission = read_submission(
-        envelope.parsed, envelope.raw, defaults=deps.settings.defaults, now=datetime.now(UTC)
-    )
-    if isinstance(submission, Invalid):
-        return await _prefer_key_reused(deps, envelope, submission)
-    key = submission.key
-    if not envelope.may_use(key.project_id, key.workspace):
-        return NotAllowed(project_id=key.project_id, workspace=key.workspace)
-    return await intake.acceptor.accept(_new_request(envelope, submission))
+    read = read_envelope(envelope, deps.settings.defaults, now=datetime.now(UTC))
+    if isinstance(read, Submission):
+        return await intake.acceptor.accept(_new_request(envelope, read))
+    return await _prefer_known_key(deps, envelope, read)
+
+
+def read_envelope(envelope: Envelope, defaults: Defaults, *, now: datetime) -> Submission | Refusal:
+    """Check a request against every rule, and against what its sender may do."""
+    if isinstance(envelope.parsed, Malformed):
+        return envelope.parsed
+    read = read_submission(envelope.parsed, envelope.raw, defaults=defaults, now=now)
+    if isinstance(read, Submission) and not envelope.may_use(read.key.project_id, read.key.workspace):
+        return NotAllowed(project_id=read.key.project_id, workspace=read.key.workspace)
+    return read
 
 
 def _new_request(envelope: Envelope, submission: Submission) -> NewRequest:
@@ -67,10 +79,18 @@ def _new_request(envelope: Envelope, submission: Submission) -> NewRequest:
     )
 
 
-async def _prefer_key_reused(deps: Deps, envelope: Envelope, invalid: Invalid) -> KeyReused | Invalid:
-    """A key that is taken is the first thing to say: no valid body can have been this one."""
+async def _prefer_known_key(
+    deps: Deps, envelope: Envelope, refusal: Refusal
+) -> Replayed | KeyReused | Refusal:
+    """A key that was used is the first thing to judge by: a body that is too late now was in time then."""
     if envelope.idempotency_key is None:
-        return invalid
+        return refusal
     async with deps.database.connection() as connection:
         keys = await accepting.find_keys(connection, [(envelope.caller, envelope.idempotency_key)])
-    return KeyReused(request_id=keys[0].request_id) if keys else invalid
+    if not keys:
+        return refusal
+    stored = keys[0]
+    then = read_envelope(envelope, deps.settings.defaults, now=_LONG_AGO)
+    if isinstance(then, Submission) and then.digest == stored.digest:
+        return Replayed(request_id=stored.request_id)
+    return KeyReused(request_id=stored.request_id)

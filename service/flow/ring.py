@@ -6,12 +6,13 @@ If it dies here: nothing is lost; the sweep rings for every key that has been du
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
 
-from service.core.errors import QueueUnavailable
 from service.core.planning import Window
 from service.core.telemetry import LogEvent
 from service.gateways.queue import Doorbells
@@ -19,18 +20,24 @@ from service.gateways.queue import Doorbells
 #: Notes of this long share one ring.
 _GATHER_SECONDS = 0.01
 _RINGS_AT_ONCE = 16
-#: A doorbell cannot sound before its delay is over, so no second one is needed until nearly then.
-_BELL_LASTS = 0.9
+#: A doorbell cannot sound before its delay is over, so no second one is needed until nearly then. Of one that was
+#: there already nobody knows how long it waits.
+_NEW_BELL_LASTS = 0.9
+_OLD_BELL_LASTS = 0.25
+#: Bells are looked through for old ones this often.
+_TIDY_EVERY_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Bell:
     """A doorbell that this process has rung: until when it surely waits, and the items noted since."""
 
+    noted_at: float
     waits_until: float = 0.0
     items: int = 0
+    is_followed: bool = False
 
 
 class Waker:
@@ -43,6 +50,12 @@ class Waker:
         self._noted: dict[UUID, int] = {}
         self._has_notes = asyncio.Event()
         self._limit = asyncio.Semaphore(_RINGS_AT_ONCE)
+        self._tidied_at = 0.0
+
+    @property
+    def remembered(self) -> int:
+        """How many doorbells are remembered."""
+        return len(self._bells)
 
     def note(self, batch_key: UUID, *, items: int, has_deadline: bool = False) -> None:
         """Say that a key got items; costs nothing and never fails. A deadline may close the window at any moment."""
@@ -57,31 +70,48 @@ class Waker:
             await asyncio.sleep(_GATHER_SECONDS)
             self._has_notes.clear()
             noted, self._noted = self._noted, {}
+            await self._ring_all(noted)
             self._forget_old_bells()
-            await asyncio.gather(*(self._ring(key, items) for key, items in noted.items()))
+
+    async def _ring_all(self, noted: Mapping[UUID, int]) -> None:
+        errors = await asyncio.gather(
+            *(self._ring(key, items) for key, items in noted.items()), return_exceptions=True
+        )
+        lost = [error for error in errors if error is not None]
+        if lost:
+            log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(lost[0]) or repr(lost[0]))
 
     async def _ring(self, batch_key: UUID, items: int) -> None:
-        bell = self._bells.setdefault(batch_key, _Bell())
+        now = asyncio.get_running_loop().time()
+        bell = self._bells.setdefault(batch_key, _Bell(noted_at=now))
+        bell.noted_at = now
         bell.items += items
         is_full = bell.items >= self._window.max_items
-        now = asyncio.get_running_loop().time()
         if now < bell.waits_until and not is_full:
+            self._follow(batch_key, bell)
             return
+        bell.is_followed = False
         async with self._limit:
-            try:
-                is_new = await self._doorbells.ring(batch_key, delay=self._window.quiet)
-                if is_full:
-                    await self._doorbells.hasten(batch_key)
-            except QueueUnavailable as error:
-                log.warning(LogEvent.BELL_LOST, batch_key=batch_key.hex, reason=str(error))
-                return
+            is_new = await self._doorbells.ring(batch_key, delay=self._window.quiet)
+            if is_full:
+                await self._doorbells.hasten(batch_key)
         if is_full:
-            self._bells[batch_key] = _Bell(items=bell.items % self._window.max_items)
-        elif is_new:
-            bell.waits_until = now + _BELL_LASTS * self._window.quiet.total_seconds()
+            bell.items, bell.waits_until = bell.items % self._window.max_items, 0.0
+        else:
+            lasts = _NEW_BELL_LASTS if is_new else _OLD_BELL_LASTS
+            bell.waits_until = now + lasts * self._window.quiet.total_seconds()
+
+    def _follow(self, batch_key: UUID, bell: _Bell) -> None:
+        """Ring again when the bell should sound: another process may have made it sound before this item came."""
+        if not bell.is_followed:
+            bell.is_followed = True
+            again = partial(self.note, batch_key, items=0)
+            asyncio.get_running_loop().call_at(bell.waits_until, again)
 
     def _forget_old_bells(self) -> None:
         now = asyncio.get_running_loop().time()
+        if now < self._tidied_at + _TIDY_EVERY_SECONDS:
+            return
+        self._tidied_at = now
         horizon = now - self._window.linger.total_seconds()
-        for key in [key for key, bell in self._bells.items() if bell.waits_until < horizon]:
-            del self._bells[key]
+        self._bells = {key: bell for key, bell in self._bells.items() if bell.noted_at > horizon}

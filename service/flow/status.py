@@ -29,6 +29,14 @@ class Wait:
     until: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a caller waits, and whether it is still there."""
+
+    within: timedelta
+    is_there: Callable[[], bool]
+
+
 async def find_request(deps: Deps, request_id: UUID, *, visible: tuple[str, ...]) -> RequestView | None:
     """Return a request, or None where the caller sees none of this id."""
     async with deps.database.connection() as connection:
@@ -36,21 +44,25 @@ async def find_request(deps: Deps, request_id: UUID, *, visible: tuple[str, ...]
 
 
 async def wait_for_change(
-    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], within: timedelta, since: int
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], patience: Patience, since: int
 ) -> None:
-    """Return when the request is done or has moved on from version ``since``, or when the time is up."""
+    """Return when the request is done or has moved on from version ``since``, or when the patience is at its end."""
 
     def has_moved(version: int, state: RequestState) -> bool:
         return state.is_done or version > since
 
-    await _wait_until(deps, request_id, has_moved, visible=visible, within=within)
+    await _wait_until(deps, request_id, has_moved, visible=visible, patience=patience)
 
 
 async def wait_until_done(
-    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], within: timedelta
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], patience: Patience
 ) -> None:
-    """Return when the request is done, or when the time is up."""
-    await _wait_until(deps, request_id, lambda _version, state: state.is_done, visible=visible, within=within)
+    """Return when the request is done, or when the patience is at its end."""
+
+    def is_done(_version: int, state: RequestState) -> bool:
+        return state.is_done
+
+    await _wait_until(deps, request_id, is_done, visible=visible, patience=patience)
 
 
 async def _wait_until(
@@ -59,11 +71,12 @@ async def _wait_until(
     is_enough: Callable[[int, RequestState], bool],
     *,
     visible: tuple[str, ...],
-    within: timedelta,
+    patience: Patience,
 ) -> None:
+    within = patience.within.total_seconds()
     try:
-        async with asyncio.timeout(within.total_seconds()), deps.changes.watch(request_id) as changed:
-            while not deps.changes.is_closing:
+        async with asyncio.timeout(within), deps.changes.watch(request_id) as changed:
+            while patience.is_there() and not deps.changes.is_closing:
                 changed.clear()
                 found = await _find_version(deps, request_id, visible)
                 if found is None or is_enough(*found):

@@ -287,7 +287,7 @@ async def test_an_answer_of_the_gateway_proves_nothing(redis: ArqRedis) -> None:
 
 
 async def test_both_limits_together_are_used(redis: ArqRedis) -> None:
-    """With 2 calls/s a workspace and 10 in all, ten workspaces of five callers share the 10, and none waits for ever."""
+    """With 2 calls/s a workspace and 10 in all, ten workspaces share the 10, and no caller waits for ever."""
     permits = await proven(redis, limits(rate=10, workspace_rate=2))
     callers = [asking(workspace=f"ws-{number % 10}") for number in range(50)]
     started = time.monotonic()

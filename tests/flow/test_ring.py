@@ -1,0 +1,154 @@
+"""The waker on a real Valkey: one doorbell a key, in time, whatever else happens."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from arq.connections import ArqRedis
+
+from service.core.planning import Window
+from service.deps import running
+from service.embedded.valkey import EmbeddedValkey
+from service.flow.ring import Waker
+from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis
+from tests.support.waiting import eventually
+
+KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
+
+
+class Bell:
+    """A running waker, and a look at the doorbells that it has rung."""
+
+    def __init__(self, redis: ArqRedis, waker: Waker) -> None:
+        self.waker = waker
+        self._redis = redis
+
+    async def waiting(self) -> dict[str, float]:
+        """Return the doorbells on the queue: job id to seconds from now."""
+        seconds, micros = await self._redis.time()
+        now_ms = seconds * 1000 + micros / 1000
+        entries = await self._redis.zrange(DOORBELL_QUEUE, 0, -1, withscores=True)
+        return {job_id.decode(): (score - now_ms) / 1000 for job_id, score in entries}
+
+    async def consume(self) -> None:
+        """Take every doorbell off, as a worker does that has answered it."""
+        for job_id in await self.waiting():
+            await self._redis.delete(f"arq:job:{job_id}")
+        await self._redis.delete(DOORBELL_QUEUE)
+
+
+@asynccontextmanager
+async def ringing(url: str, *, quiet: float = 0.5, linger: float = 2.0) -> AsyncIterator[Bell]:
+    window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
+    redis = open_redis(url, max_connections=8, retries=0)
+    waker = Waker(Doorbells(redis), window)
+    try:
+        async with running(waker.run()):
+            yield Bell(redis, waker)
+    finally:
+        await redis.aclose()
+
+
+async def test_a_note_rings_after_the_quiet_time(redis_url: str) -> None:
+    """One item of a key leads to one doorbell that sounds after the quiet time."""
+    async with ringing(redis_url, quiet=60.0) as bell:
+        bell.waker.note(KEY, items=1)
+        waiting = await eventually(bell.waiting)
+
+    assert len(waiting) == 1
+    assert 55.0 < next(iter(waiting.values())) <= 60.0
+
+
+async def test_many_notes_share_one_doorbell_a_key(redis_url: str) -> None:
+    """However many items come, each key has one doorbell."""
+    keys = [uuid4() for _ in range(20)]
+    async with ringing(redis_url, quiet=60.0) as bell:
+        for key in keys * 5:
+            bell.waker.note(key, items=1)
+        waiting = await eventually(bell.waiting)
+        await eventually(lambda: has_bells(bell, 20))
+        bell.waker.note(keys[0], items=1)
+
+        assert waiting
+        assert len(await bell.waiting()) == 20
+
+
+async def has_bells(bell: Bell, count: int) -> bool:
+    return len(await bell.waiting()) == count
+
+
+async def test_a_full_batch_rings_at_once(redis_url: str) -> None:
+    """When a key has as many items as a batch holds, its doorbell sounds now."""
+    async with ringing(redis_url, quiet=60.0) as bell:
+        bell.waker.note(KEY, items=9)
+        await eventually(lambda: has_bells(bell, 1))
+        early = await bell.waiting()
+        bell.waker.note(KEY, items=1)
+        await eventually(lambda: is_due(bell))
+
+    assert min(early.values()) > 50.0
+
+
+async def is_due(bell: Bell) -> bool:
+    return min((await bell.waiting()).values()) <= 0.0
+
+
+async def test_a_deadline_rings_at_once(redis_url: str) -> None:
+    """An item with a deadline may close the window early, so somebody looks now."""
+    async with ringing(redis_url, quiet=60.0) as bell:
+        bell.waker.note(KEY, items=1, has_deadline=True)
+        await eventually(lambda: has_bells(bell, 1))
+        await eventually(lambda: is_due(bell))
+
+
+async def test_an_item_after_a_doorbell_that_sounded_early_is_not_forgotten(redis_url: str) -> None:
+    """Another process may make a doorbell sound early; an item that comes after that has one of its own in time."""
+    async with ringing(redis_url, quiet=0.5) as bell:
+        bell.waker.note(KEY, items=1)
+        await eventually(lambda: has_bells(bell, 1))
+        await bell.consume()
+        bell.waker.note(KEY, items=1)
+        waiting = await eventually(bell.waiting, within=1.0)
+
+    assert len(waiting) == 1
+
+
+async def test_redis_may_go_and_come_back(own_valkey: EmbeddedValkey) -> None:
+    """Without Redis notes are lost, not the waker; the next note after its return rings."""
+    async with ringing(own_valkey.url) as bell:
+        await own_valkey.stop()
+        for _ in range(50):
+            bell.waker.note(uuid4(), items=1)
+        await eventually(lambda: bell.waker.remembered == 50)
+        await own_valkey.start()
+        bell.waker.note(KEY, items=1)
+        await eventually(lambda: rings_for(bell, KEY), within=10.0)
+
+
+async def rings_for(bell: Bell, key: UUID) -> bool:
+    return any(key.hex in job_id for job_id in await bell.waiting())
+
+
+async def test_keys_that_are_quiet_are_forgotten(redis_url: str) -> None:
+    """What is remembered of a key goes when it has had no items for a while."""
+    async with ringing(redis_url, quiet=0.01, linger=0.05) as bell:
+        for _ in range(200):
+            bell.waker.note(uuid4(), items=1)
+        await eventually(lambda: bell.waker.remembered >= 200)
+
+        def is_tidy() -> bool:
+            bell.waker.note(KEY, items=1)
+            return bell.waker.remembered <= 1
+
+        await eventually(is_tidy, within=5.0, every=0.1)
+
+
+@pytest.mark.parametrize("items", [10, 25, 100])
+async def test_more_than_a_batch_at_once_rings_at_once(redis_url: str, items: int) -> None:
+    """One note of a batch or more needs no waiting for others."""
+    async with ringing(redis_url, quiet=60.0) as bell:
+        bell.waker.note(KEY, items=items)
+        await eventually(lambda: has_bells(bell, 1))
+        await eventually(lambda: is_due(bell))
