@@ -165,6 +165,8 @@ CREATE INDEX batches_sealed ON batches (batch_key, created_at) WHERE state = 'se
 
 CREATE INDEX batches_sending ON batches (lease_expires_at) WHERE state = 'sending';
 
+CREATE INDEX batches_in_doubt ON batches (not_before) WHERE state = 'in_doubt';
+
 CREATE UNIQUE INDEX attempts_one_open ON attempts (batch_id) WHERE outcome IS NULL;
 
 -- The timeline of a request: one row a version.

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from service.core.errors import ConfigurationError, MigrationError, Unavailable
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
-from service.gateways.permits import Credential, Limits, Permits
+from service.gateways.permits import READ, Credential, Limits, Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
@@ -55,6 +55,8 @@ class WorkerDeps(Deps):
 
     vendor: VendorClient
     permits: Permits
+    #: Leave to read the vendor's lists.
+    read_permits: Permits
     #: Names this process on leases.
     worker_name: str
 
@@ -99,9 +101,14 @@ async def open_worker_deps(
     config = vendor_config(settings, credentials)
     pool = PoolSize(smallest=2, largest=pool_size)
     async with open_deps(settings, pool=pool) as deps, VendorClient(config) as vendor:
-        permits = Permits(deps.redis, limits_of(settings), credential=credential_of(config.auth))
+        credential = credential_of(config.auth)
+        permits = Permits(deps.redis, limits_of(settings), credential=credential)
+        read_limits = replace(limits_of(settings), workspace_rate=0)
+        read_permits = Permits(deps.redis, read_limits, credential=credential, operation=READ)
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
-        yield WorkerDeps(**shared, vendor=vendor, permits=permits, worker_name=new_worker_name())
+        yield WorkerDeps(
+            **shared, vendor=vendor, permits=permits, read_permits=read_permits, worker_name=new_worker_name()
+        )
 
 
 @asynccontextmanager

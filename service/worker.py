@@ -24,6 +24,7 @@ from service.doors.queue import RELEASE_REQUEST, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.batch import answer_doorbell, next_look
 from service.flow.intake import Intake, open_intake
+from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
 from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
 
@@ -106,7 +107,7 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
     pulse = Pulse(deps.settings.sweep_period)
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
-        running(run_sweeps(deps, on_round=pulse.beat)),
+        running(run_sweeps(deps, on_round=pulse.beat), run_reconciles(deps)),
     ):
         await asyncio.gather(
             supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),

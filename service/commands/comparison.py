@@ -27,8 +27,8 @@ class Comparison:
     attempts: Counter[str]
     vendor_calls: Counter[str]
     packages: int
-    #: Items in doubt that the vendor does have.
-    in_doubt_found: int
+    #: Calls in doubt by what the last look at the vendor's lists saw.
+    doubts: Counter[str]
     differences: tuple[str, ...]
 
     @property
@@ -45,6 +45,7 @@ async def compare(http: aiohttp.ClientSession, database: Database, stack: LocalS
         requests = await summary.count_requests(connection)
         batches = await summary.count_batches(connection)
         attempts = await summary.count_attempts(connection)
+        doubts = await summary.count_doubts(connection)
         items = await summary.list_held_items(connection)
     packaged = packages_by_item(ledger["packages"])
     creates = [call for call in ledger["calls"] if call["operation"] == "create_package"]
@@ -55,10 +56,7 @@ async def compare(http: aiohttp.ClientSession, database: Database, stack: LocalS
         attempts=attempts,
         vendor_calls=Counter(str(call["status"] or "no answer") for call in creates),
         packages=len(ledger["packages"]),
-        in_doubt_found=sum(
-            item.state is ItemState.IN_DOUBT and (item.workspace, item.pending_item_id) in packaged
-            for item in items
-        ),
+        doubts=doubts,
         differences=tuple(find_differences(items, packaged)),
     )
 

@@ -34,17 +34,18 @@ FAULTS: dict[str, Any] = {
         {"fault": "503_before", "count": 1, "workspace": "crm"},
         {"fault": "drop_after", "count": 2, "workspace": "finance"},
         {"fault": "504_after", "count": 1, "workspace": "risk"},
+        {"fault": "drop_before", "count": 1, "workspace": "risk"},
     ],
 }
 ENVIRONMENT = {
     "RELEASE_BATCH_MAX_ITEMS": "20",
     "RELEASE_BACKOFF_BASE_SECONDS": "0.3",
+    "RELEASE_SETTLE_SECONDS": "1",
+    "RELEASE_RECHECK_SECONDS": "0.5",
     "RELEASE_LOG_LEVEL": "info",
 }
 _WITHIN_SECONDS = 45.0
 _SHOW_EVERY_SECONDS = 0.5
-#: States that nothing but a decision changes.
-_AT_REST = frozenset({RequestState.IN_DOUBT.value, RequestState.NEEDS_ATTENTION.value})
 
 
 async def run_demo() -> int:
@@ -85,10 +86,10 @@ async def prepare_emulator(http: aiohttp.ClientSession, stack: LocalStack, plan:
 
 
 async def watch(database: Database, producing: "asyncio.Future[None]", *, total: int) -> None:
-    """Show how the requests move until none does.
+    """Show how the requests move until all are done.
 
     Raises:
-        ServiceError: they did not come to rest in time.
+        ServiceError: they were not done in time.
     """
     started = time.monotonic()
     while time.monotonic() - started < _WITHIN_SECONDS:
@@ -101,18 +102,17 @@ async def watch(database: Database, producing: "asyncio.Future[None]", *, total:
             if is_over(states, total):
                 return
         await asyncio.sleep(_SHOW_EVERY_SECONDS)
-    raise ServiceError(f"the requests of the demo did not come to rest within {_WITHIN_SECONDS:g} s")
+    raise ServiceError(f"the requests of the demo were not done within {_WITHIN_SECONDS:g} s")
 
 
 def is_over(states: Counter[str], total: int) -> bool:
-    """Tell whether every request is there and none will move by itself."""
-    at_rest = sum(n for state, n in states.items() if RequestState(state).is_done or state in _AT_REST)
-    return at_rest == states.total() == total
+    """Tell whether every request is there and done."""
+    return sum(n for state, n in states.items() if RequestState(state).is_done) == states.total() == total
 
 
 def summarise(comparison: Comparison, *, seconds: float) -> str:
     """Say in figures what happened, and whether the two sides agree."""
-    attempts, calls = comparison.attempts, comparison.vendor_calls
+    attempts, calls, doubts = comparison.attempts, comparison.vendor_calls, comparison.doubts
     lines = [
         "",
         f"requests      {comparison.requests.total()}: {_words(comparison.requests)}",
@@ -120,7 +120,7 @@ def summarise(comparison: Comparison, *, seconds: float) -> str:
         f"batches       {comparison.batches.total()}: {_words(comparison.batches)}",
         f"vendor calls  {calls.total()}: {_words(calls)}",
         f"429s          {attempts['throttled']}, each waited out at no cost",
-        f"in doubt      {attempts['in_doubt']} calls: {comparison.in_doubt_found} of their items are in a package",
+        f"in doubt      {attempts['in_doubt']} calls: {doubts['found']} found, {doubts['absent']} resent",
         f"packages      {comparison.packages}",
         f"duplicates    {sum('packages' in line for line in comparison.differences)}",
         f"time          {seconds:.1f} s",

@@ -25,6 +25,7 @@ from service.core.addresses import host_of, is_base_url, is_loopback, origin_of
 from service.core.backoff import Backoff
 from service.core.errors import ConfigurationError
 from service.core.planning import VENDOR_MAX_ITEMS, Window
+from service.core.reconciling import ReconcilePolicy
 from service.core.sources import SECRETS_DIRECTORY, misspelt, read_setting
 from service.core.submission import Defaults
 from service.core.verdict import RetryPolicy
@@ -97,6 +98,10 @@ class Settings(BaseModel):
     max_attempts: Annotated[int, Field(alias="RELEASE_MAX_ATTEMPTS", ge=1, le=1_000)] = 8
     backoff_base: Annotated[Seconds, Field(alias="RELEASE_BACKOFF_BASE_SECONDS")] = timedelta(seconds=1)
     backoff_cap: Annotated[Seconds, Field(alias="RELEASE_BACKOFF_CAP_SECONDS")] = timedelta(seconds=300)
+    settle: Annotated[Seconds, Field(alias="RELEASE_SETTLE_SECONDS")] = timedelta(seconds=60)
+    recheck: Annotated[Seconds, Field(alias="RELEASE_RECHECK_SECONDS")] = timedelta(seconds=3)
+    reconcile_budget: Annotated[Seconds, Field(alias="RELEASE_RECONCILE_SECONDS")] = timedelta(seconds=900)
+    in_doubt: Annotated[Literal["resend", "park"], Field(alias="RELEASE_IN_DOUBT")] = "resend"
     sweep_period: Annotated[Seconds, Field(alias="RELEASE_SWEEP_SECONDS")] = timedelta(seconds=2)
     queue: Annotated[Text, Field(alias="RELEASE_QUEUE")] = "release:requests"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(alias="RELEASE_LOG_LEVEL")] = (
@@ -138,6 +143,14 @@ class Settings(BaseModel):
             max_attempts=self.max_attempts,
             backoff=Backoff(base=self.backoff_base, cap=self.backoff_cap),
             authentication_pause=AUTHENTICATION_PAUSE,
+            settle=self.settle,
+        )
+
+    @property
+    def reconcile_policy(self) -> ReconcilePolicy:
+        """How patiently doubts are settled."""
+        return ReconcilePolicy(
+            recheck=self.recheck, budget=self.reconcile_budget, is_resent=self.in_doubt == "resend"
         )
 
     @property

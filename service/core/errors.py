@@ -4,7 +4,8 @@ ServiceError
 ├── ConfigurationError      a setting is missing or wrong; the start is refused
 ├── Unavailable             a part that we need does not answer
 │   ├── DatabaseUnavailable
-│   └── QueueUnavailable
+│   ├── QueueUnavailable
+│   └── VendorBusy          the shared limiter lets no read through soon
 ├── MigrationError          the schema cannot be brought to where the code needs it
 └── EmbeddedServerError     a bundled server did not start
 """
@@ -31,6 +32,10 @@ class DatabaseUnavailable(Unavailable):
 
 class QueueUnavailable(Unavailable):
     """Redis does not answer."""
+
+
+class VendorBusy(Unavailable):
+    """The limiter lets no read of the vendor's lists through soon."""
 
 
 class MigrationError(ServiceError):

@@ -128,6 +128,8 @@ class Batch:
     attempt_number: int
     #: Calls so far that count against the maximum.
     counted_attempts: int
+    #: Whether an earlier call for it was in doubt, so that a later no may only mean that the earlier one worked.
+    was_in_doubt: bool = False
     traceparent: str | None = None
 
     @property

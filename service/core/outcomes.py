@@ -21,6 +21,10 @@ class VendorError:
     request_id: str | None
 
 
+#: Where the vendor said nothing.
+NO_WORDS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
     """The vendor made the package."""

@@ -62,6 +62,16 @@ class LogEvent(StrEnum):
     #: outcome; the lease had been taken over, so nothing was written
     OUTCOME_FENCED = "outcome.fenced"
 
+    #: release_package_id; the vendor's lists have the package of a call in doubt
+    PACKAGE_FOUND = "package.found"
+    #: the vendor's lists prove that a call in doubt had no effect; it may be made again
+    ABSENCE_PROVED = "absence.proved"
+    #: reason; an operator has to decide
+    DOUBT_ESCALATED = "doubt.escalated"
+    #: reason; the vendor's lists cannot be read at the moment
+    READ_FAILED = "read.failed"
+    #: reason
+    RECONCILE_FAILED = "reconcile.failed"
     #: reason, pause_seconds; the vendor refused our key: nothing is called before a probe
     BREAKER_OPENED = "breaker.opened"
     #: scope, pause_seconds

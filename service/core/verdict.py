@@ -27,6 +27,8 @@ class RetryPolicy:
     backoff: Backoff
     #: How long nothing is called after the vendor refused our signature.
     authentication_pause: timedelta
+    #: How long after a call that is in doubt the vendor may still be carrying it out.
+    settle: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,13 @@ class Verdict:
     error: ItemError | None = None
 
 
-def judge(outcome: Outcome, *, counted_attempts: int, policy: RetryPolicy) -> Verdict:
-    """Turn the outcome of a call into a verdict; ``counted_attempts`` are those before this call."""
+def judge(
+    outcome: Outcome, *, counted_attempts: int, policy: RetryPolicy, was_in_doubt: bool = False
+) -> Verdict:
+    """Turn the outcome of a call into a verdict.
+
+    ``counted_attempts`` are those before this call, ``was_in_doubt`` tells whether one of them was in doubt.
+    """
     match outcome:
         case Released():
             return Verdict(
@@ -56,25 +63,48 @@ def judge(outcome: Outcome, *, counted_attempts: int, policy: RetryPolicy) -> Ve
                 release_package_id=outcome.release_package_id,
             )
         case Rejected():
-            return _rejected(outcome)
+            return _doubted_no(outcome, policy) if was_in_doubt else _rejected(outcome)
         case Throttled():
             return _throttled(outcome)
         case NotSent():
             return _not_sent(outcome, counted_attempts, policy)
         case InDoubt():
-            return _in_doubt(outcome)
+            return _in_doubt(outcome, policy)
         case _:
             assert_never(outcome)
 
 
 def _rejected(outcome: Rejected) -> Verdict:
-    message = outcome.error.error_msg or "The vendor refused the release."
     return Verdict(
         outcome=AttemptOutcome.REJECTED,
         batch_state=BatchState.REJECTED,
         item_state=ItemState.REJECTED,
         is_counted=True,
-        error=ItemError(code="vendor-rejected", message=message, retryable=False, vendor=outcome.error),
+        error=rejection(outcome.error),
+    )
+
+
+def rejection(error: VendorError) -> ItemError:
+    """Return the error of an item that the vendor refused."""
+    message = error.error_msg or "The vendor refused the release."
+    return ItemError(code="vendor-rejected", message=message, retryable=False, vendor=error)
+
+
+def _doubted_no(outcome: Rejected, policy: RetryPolicy) -> Verdict:
+    """A no after a call in doubt may mean "these items are packaged": by that earlier call. The lists tell."""
+    return Verdict(
+        outcome=AttemptOutcome.REJECTED,
+        batch_state=BatchState.IN_DOUBT,
+        item_state=ItemState.IN_DOUBT,
+        is_counted=True,
+        delay=policy.settle,
+        wait_reason=WaitReason.RECONCILING,
+        error=ItemError(
+            code="in-doubt",
+            message="The vendor refused after an earlier call whose outcome is not known.",
+            retryable=False,
+            vendor=outcome.error,
+        ),
     )
 
 
@@ -125,12 +155,13 @@ def _failed_try(outcome: NotSent, tries: int, policy: RetryPolicy) -> Verdict:
     )
 
 
-def _in_doubt(outcome: InDoubt) -> Verdict:
+def _in_doubt(outcome: InDoubt, policy: RetryPolicy) -> Verdict:
     return Verdict(
         outcome=AttemptOutcome.IN_DOUBT,
         batch_state=BatchState.IN_DOUBT,
         item_state=ItemState.IN_DOUBT,
         is_counted=True,
+        delay=policy.settle,
         wait_reason=WaitReason.RECONCILING,
         error=ItemError(code="in-doubt", message=outcome.reason, retryable=False, vendor=outcome.error),
     )

@@ -9,12 +9,10 @@ import asyncio
 from dataclasses import dataclass
 
 from service.core.model import Batch
-from service.core.outcomes import CallReport, InDoubt, VendorError
+from service.core.outcomes import NO_WORDS, CallReport, InDoubt
 from service.deps import WorkerDeps
 from service.flow.settle import settle
 from service.gateways.permits import Asking, Permit
-
-_NO_ANSWER = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +37,6 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
 def _cut_off() -> CallReport:
     """Return the report of a call that was given up in the middle."""
     return CallReport(
-        outcome=InDoubt(reason="the worker gave the call up before there was an answer", error=_NO_ANSWER),
+        outcome=InDoubt(reason="the worker gave the call up before there was an answer", error=NO_WORDS),
         sent_at=None,
     )

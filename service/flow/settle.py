@@ -47,7 +47,10 @@ async def settle(
 ) -> None:
     """Write the outcome of a call under the batch's epoch, then let the other workers know what it means for them."""
     verdict = judge(
-        report.outcome, counted_attempts=batch.counted_attempts, policy=deps.settings.retry_policy
+        report.outcome,
+        counted_attempts=batch.counted_attempts,
+        policy=deps.settings.retry_policy,
+        was_in_doubt=batch.was_in_doubt,
     )
     try:
         request_ids = await write_verdict(deps, batch, verdict, record_of(report))

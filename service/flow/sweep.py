@@ -72,7 +72,8 @@ async def take_over_expired(deps: WorkerDeps) -> int:
     """Put batches whose lease has run out in doubt: their call may have been made."""
 
     async def work(connection: Connection) -> tuple[Sequence[UUID], list[UUID]]:
-        batch_ids = await batches.take_over_expired(connection, error=_LEASE_EXPIRED)
+        settle = deps.settings.call_timeout + deps.settings.settle
+        batch_ids = await expiring.take_over_expired(connection, error=_LEASE_EXPIRED, settle=settle)
         if not batch_ids:
             return (), []
         detail: dict[str, object] = {"outcome": "in_doubt", "error": batches.error_json(_LEASE_EXPIRED)}

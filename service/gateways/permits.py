@@ -26,7 +26,9 @@ from service.gateways.queue import translated
 
 _SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
-_CREATE_PACKAGE = "create_package"
+CREATE_PACKAGE = "create_package"
+#: All lists together: the vendor limits each alone, so this is on the safe side.
+READ = "read"
 #: Codes of the vendor itself; a code of its gateway may come before the signature was looked at.
 _VENDOR_CODE = "DLF."
 #: Of an interval: takes up the lateness of callers that come back.
@@ -85,15 +87,17 @@ class Refused:
 
 
 class Permits:
-    """The shared limiter of one credential's calls."""
+    """The shared limiter of one credential's calls of one operation."""
 
-    def __init__(self, redis: Redis, limits: Limits, *, credential: Credential) -> None:
+    def __init__(
+        self, redis: Redis, limits: Limits, *, credential: Credential, operation: str = CREATE_PACKAGE
+    ) -> None:
         self._redis = redis
         self._limits = limits
         self._ask = redis.register_script(_SCRIPTS.joinpath("ask.lua").read_text(encoding="utf-8"))
         self._conclude = redis.register_script(_SCRIPTS.joinpath("conclude.lua").read_text(encoding="utf-8"))
         self._credential = f"{_PREFIX}:{credential.name}"
-        self._operation = f"{self._credential}:{_CREATE_PACKAGE}"
+        self._operation = f"{self._credential}:{operation}"
         self._in_flight = f"{self._credential}:in_flight"
         self._proven = f"{self._credential}:proven:{credential.key_digest}"
         self._refusals = f"{self._credential}:refusals"

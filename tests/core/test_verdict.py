@@ -26,6 +26,7 @@ WORDLESS = VendorError(status=None, error_code=None, error_msg=None, request_id=
 POLICY = RetryPolicy(
     max_attempts=3,
     backoff=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=300)),
+    settle=timedelta(seconds=60),
     authentication_pause=timedelta(seconds=60),
 )
 SECOND = timedelta(seconds=1)
@@ -58,6 +59,7 @@ policies = st.builds(
         base=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
         cap=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
     ),
+    settle=st.just(timedelta(seconds=60)),
     authentication_pause=st.just(timedelta(seconds=60)),
 )
 
@@ -115,10 +117,10 @@ def test_a_package_id_comes_from_a_release_alone(outcome: Outcome, before: int, 
 
 
 @given(before=st.integers(0, 30), policy=policies, error=errors, reason=st.text())
-def test_what_is_in_doubt_is_never_sent_again(
+def test_what_is_in_doubt_waits_for_the_lists(
     before: int, policy: RetryPolicy, error: VendorError, reason: str
 ) -> None:
-    """Whatever was lost with the answer: the batch waits to be reconciled, and no timer resends it."""
+    """Whatever was lost with the answer: the batch is looked up after the settle time, and no timer resends it."""
     verdict = judge(InDoubt(reason=reason, error=error), counted_attempts=before, policy=policy)
 
     assert (
@@ -126,7 +128,23 @@ def test_what_is_in_doubt_is_never_sent_again(
         verdict.batch_state,
         verdict.item_state,
         verdict.delay,
-    ) == (AttemptOutcome.IN_DOUBT, BatchState.IN_DOUBT, ItemState.IN_DOUBT, None)
+    ) == (AttemptOutcome.IN_DOUBT, BatchState.IN_DOUBT, ItemState.IN_DOUBT, policy.settle)
+
+
+@given(before=st.integers(0, 30), policy=policies, error=errors)
+def test_a_no_after_a_doubt_is_not_taken_at_its_word(
+    before: int, policy: RetryPolicy, error: VendorError
+) -> None:
+    """It may only mean that the earlier call worked, so the lists are asked before it counts."""
+    verdict = judge(Rejected(error=error), counted_attempts=before, policy=policy, was_in_doubt=True)
+
+    assert (verdict.outcome, verdict.batch_state, verdict.delay) == (
+        AttemptOutcome.REJECTED,
+        BatchState.IN_DOUBT,
+        policy.settle,
+    )
+    assert verdict.error is not None
+    assert verdict.error.vendor == error
 
 
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
@@ -141,7 +159,7 @@ def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
         assert verdict.wait_reason is not None
         assert verdict.delay is not None
         assert verdict.delay >= timedelta(0)
-    else:
+    elif verdict.batch_state is not BatchState.IN_DOUBT:
         assert verdict.delay is None
 
 

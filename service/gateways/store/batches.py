@@ -156,6 +156,7 @@ SELECT
     b.id, b.epoch, b.project_id, b.workspace, b.apply_user_id, b.approver_ids, b.package_name,
     b.counted_attempts, b.traceparent,
     (SELECT number FROM attempt) AS attempt_number,
+    EXISTS (SELECT FROM attempts AS a WHERE a.batch_id = b.id AND a.outcome = 'in_doubt') AS was_in_doubt,
     ARRAY(SELECT i.pending_item_id FROM items AS i WHERE i.holder_id IS NULL ORDER BY i.id) AS pending_item_ids
 FROM batch AS b
 """
@@ -174,6 +175,7 @@ async def claim_sealed(connection: Connection, batch_key: UUID, *, lease: Lease)
         epoch=row["epoch"],
         attempt_number=row["attempt_number"],
         counted_attempts=row["counted_attempts"],
+        was_in_doubt=row["was_in_doubt"],
         traceparent=row["traceparent"],
     )
 
@@ -266,34 +268,3 @@ def error_json(error: ItemError | None) -> dict[str, object] | None:
             "request_id": vendor.request_id,
         },
     }
-
-
-# A batch whose worker has not come back within its lease: nobody knows whether its call was made.
-TAKE_OVER_EXPIRED: LiteralString = """
-WITH expired AS (
-    SELECT id FROM batches
-    WHERE state = 'sending' AND lease_expires_at < now()
-    ORDER BY lease_expires_at
-    LIMIT 100
-    FOR NO KEY UPDATE SKIP LOCKED
-), batch AS (
-    UPDATE batches AS b SET
-        state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL, worker = NULL, updated_at = now(),
-        counted_attempts = counted_attempts + 1, wait_reason = 'reconciling', error = $1
-    FROM expired AS e WHERE b.id = e.id
-    RETURNING b.id
-), attempt AS (
-    UPDATE attempts AS a SET outcome = 'in_doubt', finished_at = now()
-    FROM batch AS b WHERE a.batch_id = b.id AND a.outcome IS NULL
-), items AS (
-    UPDATE release_items AS i SET state = 'in_doubt', error = $1
-    FROM batch AS b WHERE i.batch_id = b.id AND i.holder_id IS NULL
-)
-SELECT id FROM batch
-"""
-
-
-async def take_over_expired(connection: Connection, *, error: ItemError) -> Sequence[UUID]:
-    """Put batches whose lease has run out in doubt; return their ids."""
-    rows = await connection.fetch(TAKE_OVER_EXPIRED, error_json(error))
-    return [row["id"] for row in rows]

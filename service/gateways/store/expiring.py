@@ -1,6 +1,8 @@
-"""Ends waiting items whose deadline has passed, and hands their pending item on to whoever is attached."""
+"""Finds what has run out: deadlines of waiting items, whose pending item goes to who is attached, and leases."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import LiteralString
 from uuid import UUID
 
@@ -70,3 +72,35 @@ SELECT id FROM release_requests WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KE
 async def lock_requests(connection: Connection, request_ids: tuple[UUID, ...]) -> None:
     """Lock requests in the order of their ids."""
     await connection.execute(LOCK_GIVEN_REQUESTS, list(request_ids))
+
+
+# A batch whose worker has not come back within its lease: nobody knows whether its call was made.
+TAKE_OVER_EXPIRED: LiteralString = """
+WITH expired AS (
+    SELECT id FROM batches
+    WHERE state = 'sending' AND lease_expires_at < now()
+    ORDER BY lease_expires_at
+    LIMIT 100
+    FOR NO KEY UPDATE SKIP LOCKED
+), batch AS (
+    UPDATE batches AS b SET
+        state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL, worker = NULL, updated_at = now(),
+        counted_attempts = counted_attempts + 1, wait_reason = 'reconciling', error = $1,
+        not_before = now() + $2::interval
+    FROM expired AS e WHERE b.id = e.id
+    RETURNING b.id
+), attempt AS (
+    UPDATE attempts AS a SET outcome = 'in_doubt', finished_at = now()
+    FROM batch AS b WHERE a.batch_id = b.id AND a.outcome IS NULL
+), items AS (
+    UPDATE release_items AS i SET state = 'in_doubt', error = $1
+    FROM batch AS b WHERE i.batch_id = b.id AND i.holder_id IS NULL
+)
+SELECT id FROM batch
+"""
+
+
+async def take_over_expired(connection: Connection, *, error: ItemError, settle: timedelta) -> Sequence[UUID]:
+    """Put batches whose lease has run out in doubt, to be looked at after ``settle``; return their ids."""
+    rows = await connection.fetch(TAKE_OVER_EXPIRED, error_json(error), settle)
+    return [row["id"] for row in rows]

@@ -47,6 +47,20 @@ async def count_attempts(connection: Connection) -> Counter[str]:
     return Counter({row["outcome"]: row["count"] for row in rows})
 
 
+COUNT_DOUBTS: LiteralString = """
+SELECT coalesce(evidence -> 'looks' -> -1 ->> 'saw', 'open') AS saw, count(*) AS count
+FROM attempts
+WHERE outcome = 'in_doubt'
+GROUP BY 1
+"""
+
+
+async def count_doubts(connection: Connection) -> Counter[str]:
+    """Count the calls in doubt by what the last look at the vendor's lists saw; ``open`` before the first."""
+    rows = await connection.fetch(COUNT_DOUBTS)
+    return Counter({row["saw"]: row["count"] for row in rows})
+
+
 LIST_HELD_ITEMS: LiteralString = """
 SELECT i.workspace, i.pending_item_id, i.state, b.release_package_id
 FROM release_items AS i

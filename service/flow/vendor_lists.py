@@ -1,0 +1,109 @@
+"""Reads the vendor's lists under the shared limiter: what a reconcile goes by.
+
+Takes: a workspace, and part of the names of the packages that are sought.
+Leaves: what both lists say, or why they cannot be read now.
+If it dies here: nothing was changed; somebody reads again.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import NAMESPACE_URL, uuid5
+
+from service.core.backoff import throttle_pause
+from service.core.errors import VendorBusy
+from service.core.outcomes import NotSent, NotSentCause, Throttled
+from service.core.reconciling import Unreadable
+from service.deps import WorkerDeps
+from service.gateways.permits import Asking, Permit
+from service.gateways.vendor.lists import ReadFailed
+from service.gateways.vendor.records import PackageDetail, ReleasePackage
+
+#: A read waits this long for its turn; then the whole look is put off.
+_LONGEST_TURN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceLists:
+    """What the vendor lists for a workspace."""
+
+    packages: tuple[ReleasePackage, ...]
+    #: Of each pending item that is listed, whether a package holds it.
+    is_packaged: Mapping[str, bool]
+    #: Whether both lists were read to their ends while they stood still.
+    is_complete: bool
+
+
+async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> WorkspaceLists | Unreadable:
+    """Read the packages whose names have a part in common, and then the pending items, of a workspace.
+
+    In this order: an item that is packaged between the two reads is seen as packaged, not as free.
+
+    Raises:
+        Unavailable: the limiter cannot be asked, or lets no read through soon.
+    """
+    turn = _turns(deps, place)
+    packages = await deps.vendor.find_packages(
+        place.project_id, place.workspace, key_word=key_word, before_page=turn
+    )
+    if isinstance(packages, ReadFailed):
+        return await _unreadable(deps, place, packages)
+    pending = await deps.vendor.list_pending_items(place.project_id, place.workspace, before_page=turn)
+    if isinstance(pending, ReadFailed):
+        return await _unreadable(deps, place, pending)
+    return WorkspaceLists(
+        packages=packages.records,
+        is_packaged={item.pending_item_id: not item.is_unpackaged for item in pending.records},
+        is_complete=packages.is_complete and pending.is_complete,
+    )
+
+
+async def read_package(deps: WorkerDeps, place: Asking, package_id: str) -> PackageDetail | Unreadable:
+    """Read a package with its items.
+
+    Raises:
+        Unavailable: the limiter cannot be asked, or lets no read through soon.
+    """
+    detail = await deps.vendor.show_package(
+        place.project_id, place.workspace, package_id=package_id, before_page=_turns(deps, place)
+    )
+    return await _unreadable(deps, place, detail) if isinstance(detail, ReadFailed) else detail
+
+
+def reader_of(project_id: str, workspace: str) -> Asking:
+    """Name the reader of a workspace to the limiter: one place in its queue for all reads of the workspace."""
+    key = uuid5(NAMESPACE_URL, f"read:{project_id}/{workspace}")
+    return Asking(batch_key=key, project_id=project_id, workspace=workspace)
+
+
+def _turns(deps: WorkerDeps, place: Asking) -> Callable[[], Awaitable[None]]:
+    async def take_turn() -> None:
+        give_up_at = time.monotonic() + _LONGEST_TURN_SECONDS
+        while True:
+            answer = await deps.read_permits.ask(place)
+            if isinstance(answer, Permit):
+                await deps.read_permits.conclude(place, answer, outcome=None, pause=None)
+                return
+            seconds = answer.delay.total_seconds()
+            if time.monotonic() + seconds > give_up_at:
+                raise VendorBusy(f"no read for {seconds:.0f} s: {answer.reason.value}")
+            await asyncio.sleep(seconds)
+
+    return take_turn
+
+
+async def _unreadable(deps: WorkerDeps, place: Asking, failed: ReadFailed) -> Unreadable:
+    """Let the other workers know what a failed read means for them."""
+    pause: timedelta | None = None
+    match failed.reason:
+        case Throttled(retry_after=retry_after):
+            pause = throttle_pause(retry_after)
+        case NotSent(cause=NotSentCause.AUTHENTICATION):
+            pause = deps.settings.retry_policy.authentication_pause
+        case _:
+            pass  # concerns this read alone
+    await deps.read_permits.conclude(place, Permit(permit_id="-"), outcome=failed.reason, pause=pause)
+    error = failed.reason.error
+    return Unreadable(reason=error.error_msg or error.error_code or type(failed.reason).__name__)
