@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from service.commands.keys import create_key
-from service.core.errors import ServiceError
+from service.core.errors import ConfigurationError, ServiceError
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.process import die_with_parent
 from service.embedded.valkey import EmbeddedValkey
@@ -60,13 +60,14 @@ async def local_stack(options: LocalOptions) -> AsyncIterator[LocalStack]:
         ServiceError: a part did not start; the message says which and where its log is.
     """
     data = options.data.absolute()
+    port = options.port or free_port()
+    check_port(port)
     logs = _private_directory(data / "logs")
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(EmbeddedPostgres(_private_directory(data / "postgres")))
         valkey = await stack.enter_async_context(EmbeddedValkey(_private_directory(data / "valkey")))
         await migrate.migrate(postgres.url)
         emulator_url = await stack.enter_async_context(_emulator(data, logs))
-        port = options.port or free_port()
         running = LocalStack(
             api_url=f"http://127.0.0.1:{port}",
             emulator_url=emulator_url,
@@ -108,6 +109,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def check_port(port: int) -> None:
+    """Check that a port of the loopback address is free.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ConfigurationError(f"--port: expected a free port; {port}: {error.strerror}") from None
 
 
 def _private_directory(path: Path) -> Path:

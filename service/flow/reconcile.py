@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from service.core.errors import Unavailable
+from service.core.errors import QueueUnavailable, Unavailable
 from service.core.model import BatchState, ItemError, ItemState
 from service.core.outcomes import NO_WORDS
 from service.core.reconciling import (
@@ -46,8 +46,8 @@ from service.gateways.store.database import Connection
 from service.gateways.store.reconciling import Conclusion, Doubt
 
 _MOST_AT_ONCE = 100
-#: How long a batch is lent to one reconcile.
-_LOAN = timedelta(seconds=60)
+#: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
+_AROUND_A_READ = timedelta(seconds=5)
 
 _USED_UP = ItemError(
     code="attempts-used-up",
@@ -65,13 +65,19 @@ async def reconcile_once(deps: WorkerDeps) -> int:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the next round will do it.
     """
+    loan = deps.settings.call_timeout + _AROUND_A_READ
     doubts = await deps.database.transact(
-        lambda connection: reconciling.lend_doubts(connection, limit=_MOST_AT_ONCE, loan=_LOAN)
+        lambda connection: reconciling.lend_doubts(connection, limit=_MOST_AT_ONCE, loan=loan)
     )
     by_workspace: defaultdict[tuple[str, str], list[Doubt]] = defaultdict(list)
     for doubt in doubts:
         by_workspace[doubt.project_id, doubt.workspace].append(doubt)
-    await asyncio.gather(*(reconcile_workspace(deps, group) for group in by_workspace.values()))
+    results = await asyncio.gather(
+        *(reconcile_workspace(deps, group) for group in by_workspace.values()), return_exceptions=True
+    )
+    for error in results:
+        if error is not None:
+            raise error
     return len(doubts)
 
 
@@ -171,7 +177,15 @@ async def conclude(
     _log(decision)
     await announce(deps, request_ids)
     if isinstance(decision, Resend):
+        await ring_again(deps, doubt)
+
+
+async def ring_again(deps: WorkerDeps, doubt: Doubt) -> None:
+    """Ring for a batch that may be sent again."""
+    try:
         await deps.doorbells.ring(doubt.batch_key, delay=timedelta(0))
+    except QueueUnavailable as error:
+        log.warning(LogEvent.BELL_LOST, reason=str(error))
 
 
 def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Doubt) -> Conclusion:
