@@ -103,12 +103,12 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
-    log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
     pulse = Pulse(deps.settings.sweep_period)
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
         running(run_sweeps(deps, on_round=pulse.beat), run_reconciles(deps)),
     ):
+        log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(
             supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),

@@ -17,23 +17,35 @@ from service.gateways.vendor.proxies import proxy_for
 
 
 class Exchange:
-    """A pool of connections; a POST is written once at most, a redirect is never followed."""
+    """Connections to the vendor; a request is written once at most, a redirect is never followed.
+
+    Reads share kept connections. A gated request, a create, has one of its own: on a kept one the vendor's closing
+    would leave it in doubt, and bytes that came unasked would be read as its answer.
+    """
 
     def __init__(self, config: VendorConfig) -> None:
         self._config = config
         self._proxies = getproxies() if config.trust_env else {}
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._single: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = _open_session(self._config)
+        keepalive = self._config.keepalive.total_seconds()
+        limit = self._config.max_connections
+        self._kept = _open_session(
+            self._config, aiohttp.TCPConnector(keepalive_timeout=keepalive, limit=limit)
+        )
+        self._single = _open_session(self._config, aiohttp.TCPConnector(force_close=True, limit=limit))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._kept, self._single)
+        self._kept = self._single = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     async def send(self, request: OutgoingRequest, *, gate: WriteGate | None = None) -> Answer | NoAnswer:
         """Send a request once and read its answer.
@@ -45,10 +57,11 @@ class Exchange:
         Raises:
             RuntimeError: The exchange is not open.
         """
-        if self._session is None:
+        session = self._kept if gate is None else self._single
+        if session is None:
             raise RuntimeError("the exchange is not open")
         try:
-            return await self._answer_to(self._session, request, gate=gate)
+            return await self._answer_to(session, request, gate=gate)
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides what it means
             return no_answer(error)
         finally:
@@ -86,11 +99,9 @@ def _reason_of(error: Exception) -> NoAnswerReason:
             return NoAnswerReason.CONNECTION_LOST
 
 
-def _open_session(config: VendorConfig) -> aiohttp.ClientSession:
+def _open_session(config: VendorConfig, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            keepalive_timeout=config.keepalive.total_seconds(), limit=config.max_connections
-        ),
+        connector=connector,
         timeout=_timeout_of(config),
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -150,12 +150,13 @@ def always(answer: bytes) -> Script:
 
 
 def in_turn(*answers: bytes) -> Script:
-    """Answer request after request of one connection with the next of the answers, the last one for ever."""
+    """Answer request after request with the next of the answers, over all connections; the last one for ever."""
+    left = itertools.chain(answers, itertools.repeat(answers[-1]))
 
     async def script(connection: RawConnection) -> None:
-        for answer in itertools.chain(answers, itertools.repeat(answers[-1])):
+        while True:
             await connection.request()
-            await connection.say(answer)
+            await connection.say(next(left))
 
     return script
 

@@ -103,13 +103,13 @@ async def test_a_refusal_is_reported() -> None:
     assert report.outcome.error.error_code == "DLF.3051"
 
 
-async def test_calls_share_a_connection() -> None:
-    """The connection of one call serves the next."""
+async def test_each_create_has_a_connection_of_its_own() -> None:
+    """A connection serves one create, so nothing of one call can touch the next."""
     async with raw_server(always(created())) as server, VendorClient(config(server.url)) as client:
         for _ in range(3):
             await client.create_package(batch(), deadline=in_a_minute())
 
-    assert len(server.connections) == 1
+    assert len(server.connections) == 3
 
 
 async def test_closing_twice_is_harmless() -> None:
