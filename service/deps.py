@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
@@ -32,6 +32,7 @@ HTTP_POOL = PoolSize(smallest=2, largest=16)
 HEALTH_POOL = PoolSize(smallest=0, largest=2)
 _START_RETRY_SECONDS = 1.0
 _START_LOG_SECONDS = 10.0
+_CANCEL_AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger()
 
@@ -242,6 +243,13 @@ async def running(*loops: Awaitable[None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await end_tasks(tasks)
+
+
+async def end_tasks(tasks: Sequence["asyncio.Future[None]"]) -> None:
+    """Cancel tasks until they have ended: libraries swallow a cancellation that comes at the wrong moment."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

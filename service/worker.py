@@ -19,7 +19,15 @@ from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import Unavailable
 from service.core.telemetry import LogEvent
-from service.deps import WorkerDeps, check_redis, open_arq_redis, open_worker_deps, running, wait_for
+from service.deps import (
+    WorkerDeps,
+    check_redis,
+    end_tasks,
+    open_arq_redis,
+    open_worker_deps,
+    running,
+    wait_for,
+)
 from service.doors.queue import RELEASE_REQUEST, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.batch import answer_doorbell, next_look
@@ -41,7 +49,6 @@ AROUND_THE_CALL = timedelta(seconds=30)
 #: Doorbells that hold no permit are short, so there may be more of them than calls.
 LOOKS_BESIDE_CALLS = 16
 _REBUILD_PAUSE_SECONDS = 0.5
-_CANCEL_AGAIN_SECONDS = 0.1
 #: How long cut jobs may take to write that their calls are in doubt; if they cannot, their leases say so later.
 _SETTLE_CUT_JOBS_SECONDS = 1.0
 
@@ -229,7 +236,7 @@ async def supervise(build: Callable[[], Worker], drain: Drain, grace: timedelta)
             await first_of(asyncio.create_task(asyncio.sleep(_REBUILD_PAUSE_SECONDS)), drain.requested)
             continue
         await finish_jobs(workers, drain, grace)
-        await end(polling)
+        await end_tasks([polling])
     await finish_jobs(workers, drain, grace)
 
 
@@ -238,13 +245,6 @@ async def first_of(task: asyncio.Task[None], event: asyncio.Event) -> None:
     has_happened = asyncio.create_task(event.wait())
     await asyncio.wait({task, has_happened}, return_when=asyncio.FIRST_COMPLETED)
     has_happened.cancel()
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended; arq's polling may swallow a cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def running_jobs(workers: Iterable[Worker]) -> set[asyncio.Task[Any]]:

@@ -14,6 +14,7 @@ from service.app import build_app
 from service.core.config import Settings
 from service.core.errors import ConfigurationError
 from service.core.telemetry import LogEvent
+from service.deps import end_tasks
 from service.embedded.process import die_with_parent
 
 _BACKLOG = 1024
@@ -59,8 +60,7 @@ async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
     await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not opening.done():
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        await end_tasks([opening])
         return False
     await opening
     return True
