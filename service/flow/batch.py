@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 
-from service.core.errors import QueueUnavailable
 from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy
 from service.core.planning import Close, KeepOpen, decide_window, package_name
@@ -20,6 +19,7 @@ from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.release import ClaimedBatch, release_batch
+from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.gateways.permits import Asking, Permit, Refused
 from service.gateways.store import batches, lanes, progress
@@ -119,7 +119,7 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     batch, request_ids = claimed
     await announce(deps, request_ids)
     if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
-        await ring_for_the_rest(deps, due.asking.batch_key)
+        await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, lease_ends_at=lease_ends_at)
 
 
@@ -173,14 +173,6 @@ async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
         attempt=batch.attempt_number,
         detail={"package_name": batch.package_name},
     )
-
-
-async def ring_for_the_rest(deps: WorkerDeps, batch_key: UUID) -> None:
-    """Let another worker take what a full batch has left, while this one calls."""
-    try:
-        await deps.doorbells.ring(batch_key, delay=timedelta(0))
-    except QueueUnavailable as error:
-        log.warning(LogEvent.BELL_LOST, reason=str(error))
 
 
 async def next_look(deps: WorkerDeps, batch_key: UUID) -> timedelta | None:

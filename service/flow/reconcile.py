@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from service.core.errors import QueueUnavailable, Unavailable
+from service.core.errors import Unavailable
 from service.core.model import BatchState, ItemError, ItemState
 from service.core.outcomes import NO_WORDS
 from service.core.reconciling import (
@@ -39,6 +39,7 @@ from service.core.telemetry import LogEvent
 from service.core.verdict import rejection
 from service.deps import WorkerDeps
 from service.flow.announce import announce
+from service.flow.ring import ring_now
 from service.flow.vendor_lists import WorkspaceLists, read_lists, read_package, reader_of
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
@@ -177,15 +178,7 @@ async def conclude(
     _log(decision)
     await announce(deps, request_ids)
     if isinstance(decision, Resend):
-        await ring_again(deps, doubt)
-
-
-async def ring_again(deps: WorkerDeps, doubt: Doubt) -> None:
-    """Ring for a batch that may be sent again."""
-    try:
-        await deps.doorbells.ring(doubt.batch_key, delay=timedelta(0))
-    except QueueUnavailable as error:
-        log.warning(LogEvent.BELL_LOST, reason=str(error))
+        await ring_now(deps.doorbells, doubt.batch_key)
 
 
 def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Doubt) -> Conclusion:

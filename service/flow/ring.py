@@ -8,11 +8,13 @@ If it dies here: nothing is lost; the sweep rings for every key that has been du
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 import structlog
 
+from service.core.errors import QueueUnavailable
 from service.core.planning import Window
 from service.core.telemetry import LogEvent
 from service.gateways.queue import Doorbells
@@ -38,6 +40,14 @@ class _Bell:
     waits_until: float = 0.0
     items: int = 0
     is_followed: bool = False
+
+
+async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
+    """Have a worker look at a key now; where Redis is away, the sweep will ring."""
+    try:
+        await doorbells.ring(batch_key, delay=timedelta(0))
+    except QueueUnavailable as error:
+        log.warning(LogEvent.BELL_LOST, reason=str(error))
 
 
 class Waker:
