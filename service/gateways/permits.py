@@ -23,14 +23,13 @@ from service.core.outcomes import (
     Throttled,
 )
 from service.gateways.queue import translated
+from service.gateways.vendor.classify import is_service_error
 
 _SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
 CREATE_PACKAGE = "create_package"
 #: All lists together: the vendor limits each alone, so this is on the safe side.
 READ = "read"
-#: Codes of the vendor itself; a code of its gateway may come before the signature was looked at.
-_VENDOR_CODE = "DLF."
 #: Of an interval: takes up the lateness of callers that come back.
 _TOLERANCE = 0.25
 
@@ -213,7 +212,7 @@ def what_happened(outcome: Outcome | None) -> str:
         case Released():
             return "accepted"
         case Rejected(error=error):
-            return "accepted" if (error.error_code or "").startswith(_VENDOR_CODE) else "nothing"
+            return "accepted" if is_service_error(error) else "nothing"
         case Throttled(scope=scope):
             return f"throttled_{scope.value}"
         case NotSent(cause=NotSentCause.AUTHENTICATION):

@@ -74,6 +74,11 @@ def is_success(answer: Answer) -> bool:
     return answer.status in _SUCCESS and not answer.is_truncated
 
 
+def is_service_error(error: VendorError) -> bool:
+    """Tell whether the service itself refused; its gateway may refuse before it looks at the signature."""
+    return service_code(error) is not None
+
+
 def is_unknown_object(error: VendorError) -> bool:
     """Tell whether the vendor says that the package or the item does not exist (DLF.0810, DLF.20810)."""
     return service_code(error) == "0810"
