@@ -1,1 +1,1 @@
-"""One request's way, in order: accept, ring, batch, release, settle, status; and the safety net: sweep."""
+"""One request's way, in order: accept, ring, batch, release, settle, status; the safety net: reconcile, sweep."""
