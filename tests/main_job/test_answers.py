@@ -61,7 +61,7 @@ async def test_a_definite_no_is_final_and_keeps_the_vendors_words(stack_with: St
 async def test_an_answer_that_leaves_doubt_is_shown_and_not_sent_again_by_itself(
     stack_with: StackWith, fault: str
 ) -> None:
-    """Until the lists are asked it stays in doubt with its attempt on record; sweeps and later work do not resend it."""
+    """Until the lists are asked it stays in doubt, its attempt on record; sweeps and later work do not resend it."""
     async with stack_with({"rules": [{"fault": fault, "count": 1}]}, RELEASE_SWEEP_SECONDS="0.2") as stack:
         await stack.start_api()
         await stack.start_worker()
