@@ -5,10 +5,11 @@ request fail, because it wants the ``Authorization`` header for itself.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from urllib.request import proxy_bypass
 
 from yarl import URL
+
+from service.core.addresses import is_loopback
 
 
 def proxy_for(url: URL, proxies: Mapping[str, str]) -> URL | None:
@@ -23,13 +24,3 @@ def proxy_for(url: URL, proxies: Mapping[str, str]) -> URL | None:
         return None
     proxy = proxies.get(url.scheme) or proxies.get("all")
     return None if proxy is None else URL(proxy)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
