@@ -9,7 +9,7 @@ CREATE TYPE item_state AS ENUM (
     'released', 'rejected', 'failed', 'cancelled', 'expired'
 );
 CREATE TYPE batch_state AS ENUM (
-    'sealed', 'sending', 'in_doubt', 'needs_attention', 'released', 'rejected', 'failed', 'split'
+    'sealed', 'sending', 'refused', 'in_doubt', 'needs_attention', 'released', 'rejected', 'failed', 'split'
 );
 CREATE TYPE attempt_outcome AS ENUM ('released', 'rejected', 'throttled', 'not_sent', 'in_doubt');
 CREATE TYPE closed_by AS ENUM ('size', 'quiet', 'linger', 'deadline');
@@ -98,7 +98,7 @@ CREATE TABLE batches (
         (finished_at IS NOT NULL) = (state IN ('released', 'rejected', 'failed', 'split'))
     ),
     CONSTRAINT batches_waits_only_when_live CHECK (
-        (not_before IS NULL AND wait_reason IS NULL) OR state IN ('sealed', 'in_doubt')
+        (not_before IS NULL AND wait_reason IS NULL) OR state IN ('sealed', 'refused', 'in_doubt')
     )
 );
 
@@ -162,6 +162,10 @@ CREATE INDEX release_items_deadline ON release_items (deadline)
 WHERE state = 'waiting' AND holder_id IS NULL AND deadline IS NOT NULL;
 
 CREATE INDEX batches_sealed ON batches (batch_key, created_at) WHERE state = 'sealed';
+
+CREATE INDEX batches_refused ON batches (batch_key, not_before) WHERE state = 'refused';
+
+CREATE INDEX batches_by_package_name ON batches (package_name) WHERE release_package_id IS NOT NULL;
 
 CREATE INDEX batches_sending ON batches (lease_expires_at) WHERE state = 'sending';
 

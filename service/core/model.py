@@ -65,6 +65,7 @@ class BatchState(StrEnum):
 
     SEALED = "sealed"
     SENDING = "sending"
+    REFUSED = "refused"
     IN_DOUBT = "in_doubt"
     NEEDS_ATTENTION = "needs_attention"
     RELEASED = "released"

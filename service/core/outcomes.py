@@ -38,6 +38,8 @@ class Rejected:
     """The vendor refused, and will refuse the same call again."""
 
     error: VendorError
+    #: Whether one of the items may be at fault, so that the others may be released without it.
+    may_be_an_item: bool
 
 
 class ThrottleScope(StrEnum):

@@ -83,3 +83,8 @@ def package_name(batch_id: UUID, *, workspace: str, chosen: str | None) -> str:
         return chosen
     stem = _NOT_IN_NAMES.sub("-", workspace)[:_NAME_STEM_LENGTH]
     return f"release-{stem}-{batch_id.hex}"
+
+
+def child_name(parent_name: str, *, parent_id: UUID, child_id: UUID) -> str:
+    """Return the name of a part of a split batch: a name of ours changes with the id, a chosen one stays."""
+    return parent_name.replace(parent_id.hex, child_id.hex)

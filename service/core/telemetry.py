@@ -59,6 +59,8 @@ class LogEvent(StrEnum):
     BATCH_IN_DOUBT = "batch.in_doubt"
     #: vendor_code, vendor_message
     BATCH_FAILED = "batch.failed"
+    #: rejected, parts; the vendor refused the batch as a whole
+    BATCH_SPLIT = "batch.split"
     #: outcome; the lease had been taken over, so nothing was written
     OUTCOME_FENCED = "outcome.fenced"
 

@@ -47,9 +47,14 @@ class Verdict:
 
 
 def judge(
-    outcome: Outcome, *, counted_attempts: int, policy: RetryPolicy, was_in_doubt: bool = False
+    outcome: Outcome,
+    *,
+    counted_attempts: int,
+    policy: RetryPolicy,
+    items: int,
+    was_in_doubt: bool = False,
 ) -> Verdict:
-    """Turn the outcome of a call into a verdict.
+    """Turn the outcome of a call for so many items into a verdict.
 
     ``counted_attempts`` are those before this call, ``was_in_doubt`` tells whether one of them was in doubt.
     """
@@ -63,7 +68,7 @@ def judge(
                 release_package_id=outcome.release_package_id,
             )
         case Rejected():
-            return _doubted_no(outcome, policy) if was_in_doubt else _rejected(outcome)
+            return _doubted_no(outcome, policy) if was_in_doubt else _no(outcome, items)
         case Throttled():
             return _throttled(outcome)
         case NotSent():
@@ -74,7 +79,17 @@ def judge(
             assert_never(outcome)
 
 
-def _rejected(outcome: Rejected) -> Verdict:
+def _no(outcome: Rejected, items: int) -> Verdict:
+    if outcome.may_be_an_item and items > 1:
+        return Verdict(
+            outcome=AttemptOutcome.REJECTED,
+            batch_state=BatchState.REFUSED,
+            item_state=ItemState.BATCHED,
+            is_counted=True,
+            delay=timedelta(0),
+            wait_reason=WaitReason.RECONCILING,
+            error=rejection(outcome.error),
+        )
     return Verdict(
         outcome=AttemptOutcome.REJECTED,
         batch_state=BatchState.REJECTED,

@@ -21,6 +21,7 @@ from service.flow.announce import announce
 from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
+from service.flow.split import split_refused
 from service.gateways.permits import Asking, Permit, Refused
 from service.gateways.store import batches, lanes, progress
 from service.gateways.store.batches import Claimed, Lease
@@ -40,8 +41,12 @@ class Due:
 
 
 async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> None:
-    """Send at most one batch of the key: due, permit, seal, call, settle."""
-    due = decide_due(await look_at(deps, batch_key), batch_key, deps)
+    """Send at most one batch of the key: due, permit, seal, call, settle. Or look into one that was refused."""
+    lane = await look_at(deps, batch_key)
+    if lane.has_refused_due:
+        await split_refused(deps, batch_key)
+        return
+    due = decide_due(lane, batch_key, deps)
     if due is None:
         return
     permit = await take_permit(deps, due)
@@ -178,7 +183,9 @@ async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
 async def next_look(deps: WorkerDeps, batch_key: UUID) -> timedelta | None:
     """Tell in what time a key should be looked at again, or None where nothing of it waits."""
     lane = await look_at(deps, batch_key)
-    moments = [moment for moment in (lane.next_due, lane.sealed_from) if moment is not None]
+    moments = [
+        moment for moment in (lane.next_due, lane.sealed_from, lane.refused_from) if moment is not None
+    ]
     if lane.waiting is not None:
         match decide_window(lane.waiting, deps.settings.window, now=lane.now):
             case Close():

@@ -45,6 +45,7 @@ from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection
 from service.gateways.store.reconciling import Conclusion, Doubt
+from service.gateways.vendor.classify import may_be_an_item
 
 _MOST_AT_ONCE = 100
 #: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
@@ -96,19 +97,18 @@ async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt]) -> None
 
 
 async def look_for(deps: WorkerDeps, doubt: Doubt, lists: WorkspaceLists | Unreadable) -> Look:
-    """Judge one doubt by the lists, and by the contents of the packages that have its name."""
+    """Judge one doubt by the lists, and by the contents of the packages that have its name and are not known."""
     if isinstance(lists, Unreadable):
         return lists
     named: list[ListedPackage] = []
     for package in lists.packages:
-        if package.package_name == doubt.package_name:
+        if package.package_name == doubt.package_name and package.package_id not in doubt.siblings:
             contents = await _read_contents(deps, doubt, package.package_id)
             if isinstance(contents, Unreadable):
                 return contents
             named.append(contents)
-    return judge_look(
-        _sought(doubt), named=named, is_packaged=lists.is_packaged, is_complete=lists.is_complete
-    )
+    is_packaged = {item_id: item.is_packaged for item_id, item in lists.items.items()}
+    return judge_look(_sought(doubt), named=named, is_packaged=is_packaged, is_complete=lists.is_complete)
 
 
 async def _read_contents(deps: WorkerDeps, doubt: Doubt, package_id: str) -> ListedPackage | Unreadable:
@@ -177,7 +177,7 @@ async def conclude(
         return
     _log(decision)
     await announce(deps, request_ids)
-    if isinstance(decision, Resend):
+    if isinstance(decision, Resend | Reject):
         await ring_now(deps.doorbells, doubt.batch_key)
 
 
@@ -193,11 +193,7 @@ def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Do
         case Fail():
             return Conclusion(batch_state=BatchState.FAILED, item_state=ItemState.FAILED, error=_USED_UP)
         case Reject():
-            return Conclusion(
-                batch_state=BatchState.REJECTED,
-                item_state=ItemState.REJECTED,
-                error=rejection(doubt.refusal or NO_WORDS),
-            )
+            return _refusal_of(doubt)
         case GiveUp(reason=reason):
             error = ItemError(code="in-doubt", message=reason, retryable=False, vendor=None)
             return Conclusion(
@@ -205,6 +201,14 @@ def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Do
             )
         case _:
             assert_never(decision)
+
+
+def _refusal_of(doubt: Doubt) -> Conclusion:
+    """Say where the last no takes a batch: to its end, or to a split where one of several items may be at fault."""
+    no = doubt.refusal or NO_WORDS
+    if len(doubt.pending_item_ids) > 1 and may_be_an_item(no):
+        return Conclusion(batch_state=BatchState.REFUSED, item_state=ItemState.BATCHED, error=rejection(no))
+    return Conclusion(batch_state=BatchState.REJECTED, item_state=ItemState.REJECTED, error=rejection(no))
 
 
 def _log(decision: Release | Resend | Fail | Reject | GiveUp) -> None:

@@ -49,6 +49,7 @@ async def settle(
     verdict = judge(
         report.outcome,
         counted_attempts=batch.counted_attempts,
+        items=len(batch.pending_item_ids),
         policy=deps.settings.retry_policy,
         was_in_doubt=batch.was_in_doubt,
     )
@@ -161,7 +162,7 @@ def _log_verdict(batch: Batch, verdict: Verdict) -> None:
                 items=len(batch.pending_item_ids),
                 release_package_id=verdict.release_package_id,
             )
-        case BatchState.REJECTED:
+        case BatchState.REJECTED | BatchState.REFUSED:
             log.warning(LogEvent.BATCH_REJECTED, **words)
         case BatchState.FAILED:
             log.warning(LogEvent.BATCH_FAILED, **words)

@@ -1,7 +1,7 @@
-"""Reads the vendor's lists under the shared limiter: what a reconcile goes by.
+"""Reads the vendor's lists under the shared limiter: what a reconcile and a split go by.
 
 Takes: a workspace, and part of the names of the packages that are sought.
-Leaves: what both lists say, or why they cannot be read now.
+Leaves: what the lists say, or why they cannot be read now.
 If it dies here: nothing was changed; somebody reads again.
 """
 
@@ -16,6 +16,7 @@ from service.core.backoff import throttle_pause
 from service.core.errors import VendorBusy
 from service.core.outcomes import NotSent, NotSentCause, Throttled
 from service.core.reconciling import Unreadable
+from service.core.refusal import ListedItem
 from service.deps import WorkerDeps
 from service.gateways.permits import Asking, Permit
 from service.gateways.vendor.lists import ReadFailed
@@ -26,12 +27,20 @@ _LONGEST_TURN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PendingItems:
+    """What the vendor lists as pending in a workspace, by id."""
+
+    items: Mapping[str, ListedItem]
+    #: Whether the list was read to its end while it stood still.
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceLists:
     """What the vendor lists for a workspace."""
 
     packages: tuple[ReleasePackage, ...]
-    #: Of each pending item that is listed, whether a package holds it.
-    is_packaged: Mapping[str, bool]
+    items: Mapping[str, ListedItem]
     #: Whether both lists were read to their ends while they stood still.
     is_complete: bool
 
@@ -44,20 +53,39 @@ async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> Works
     Raises:
         Unavailable: the limiter cannot be asked, or lets no read through soon.
     """
-    turn = _turns(deps, place)
     packages = await deps.vendor.find_packages(
-        place.project_id, place.workspace, key_word=key_word, before_page=turn
+        place.project_id, place.workspace, key_word=key_word, before_page=_turns(deps, place)
     )
     if isinstance(packages, ReadFailed):
         return await _unreadable(deps, place, packages)
-    pending = await deps.vendor.list_pending_items(place.project_id, place.workspace, before_page=turn)
-    if isinstance(pending, ReadFailed):
-        return await _unreadable(deps, place, pending)
+    pending = await read_pending_items(deps, place)
+    if isinstance(pending, Unreadable):
+        return pending
     return WorkspaceLists(
         packages=packages.records,
-        is_packaged={item.pending_item_id: not item.is_unpackaged for item in pending.records},
+        items=pending.items,
         is_complete=packages.is_complete and pending.is_complete,
     )
+
+
+async def read_pending_items(deps: WorkerDeps, place: Asking) -> PendingItems | Unreadable:
+    """Read the pending items of a workspace.
+
+    Raises:
+        Unavailable: the limiter cannot be asked, or lets no read through soon.
+    """
+    pending = await deps.vendor.list_pending_items(
+        place.project_id, place.workspace, before_page=_turns(deps, place)
+    )
+    if isinstance(pending, ReadFailed):
+        return await _unreadable(deps, place, pending)
+    items = {
+        item.pending_item_id: ListedItem(
+            is_packaged=not item.is_unpackaged, submit_user_id=item.submit_user_id
+        )
+        for item in pending.records
+    }
+    return PendingItems(items=items, is_complete=pending.is_complete)
 
 
 async def read_package(deps: WorkerDeps, place: Asking, package_id: str) -> PackageDetail | Unreadable:

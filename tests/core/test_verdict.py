@@ -41,7 +41,7 @@ errors = st.builds(
 )
 outcomes = st.one_of(
     st.builds(Released, release_package_id=st.text(min_size=1), request_id=st.none() | st.text()),
-    st.builds(Rejected, error=errors),
+    st.builds(Rejected, error=errors, may_be_an_item=st.booleans()),
     st.builds(
         Throttled,
         error=errors,
@@ -77,7 +77,7 @@ def not_sent(cause: NotSentCause) -> NotSent:
     [
         (Released(release_package_id="9", request_id=None), 0, BatchState.RELEASED, True, None),
         (Released(release_package_id="9", request_id=None), 99, BatchState.RELEASED, True, None),
-        (Rejected(error=ERROR), 0, BatchState.REJECTED, True, None),
+        (Rejected(error=ERROR, may_be_an_item=True), 0, BatchState.REJECTED, True, None),
         (throttled(ThrottleScope.OPERATION), 0, BatchState.SEALED, False, WaitReason.RATE),
         (throttled(ThrottleScope.WORKSPACE), 99, BatchState.SEALED, False, WaitReason.WORKSPACE_RATE),
         (not_sent(NotSentCause.AUTHENTICATION), 99, BatchState.SEALED, False, WaitReason.BREAKER_OPEN),
@@ -96,7 +96,7 @@ def test_each_outcome_has_its_place(
     outcome: Outcome, before: int, state: BatchState, is_counted: bool, wait_reason: WaitReason | None
 ) -> None:
     """The table of outcomes: where the batch goes, whether the call counts, and what it waits for."""
-    verdict = judge(outcome, counted_attempts=before, policy=POLICY)
+    verdict = judge(outcome, counted_attempts=before, policy=POLICY, items=1)
 
     assert (state, is_counted, wait_reason) == (
         verdict.batch_state,
@@ -105,10 +105,28 @@ def test_each_outcome_has_its_place(
     )
 
 
+@pytest.mark.parametrize(
+    ("items", "may_be_an_item", "state", "item_state"),
+    [
+        (1, True, BatchState.REJECTED, ItemState.REJECTED),
+        (2, False, BatchState.REJECTED, ItemState.REJECTED),
+        (2, True, BatchState.REFUSED, ItemState.BATCHED),
+    ],
+)
+def test_a_no_to_several_items_is_looked_into_where_one_may_be_at_fault(
+    items: int, may_be_an_item: bool, state: BatchState, item_state: ItemState
+) -> None:
+    """The only item is the bad one; a no to the call itself is everybody's."""
+    no = Rejected(error=ERROR, may_be_an_item=may_be_an_item)
+    verdict = judge(no, counted_attempts=0, policy=POLICY, items=items)
+
+    assert (state, item_state) == (verdict.batch_state, verdict.item_state)
+
+
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
 def test_a_package_id_comes_from_a_release_alone(outcome: Outcome, before: int, policy: RetryPolicy) -> None:
     """Released, and nothing else, has a package id; it is the vendor's."""
-    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    verdict = judge(outcome, counted_attempts=before, policy=policy, items=1)
     expected = outcome.release_package_id if isinstance(outcome, Released) else None
 
     assert expected == verdict.release_package_id
@@ -121,7 +139,7 @@ def test_what_is_in_doubt_waits_for_the_lists(
     before: int, policy: RetryPolicy, error: VendorError, reason: str
 ) -> None:
     """Whatever was lost with the answer: the batch is looked up after the settle time, and no timer resends it."""
-    verdict = judge(InDoubt(reason=reason, error=error), counted_attempts=before, policy=policy)
+    verdict = judge(InDoubt(reason=reason, error=error), counted_attempts=before, policy=policy, items=1)
 
     assert (
         verdict.outcome,
@@ -136,7 +154,13 @@ def test_a_no_after_a_doubt_is_not_taken_at_its_word(
     before: int, policy: RetryPolicy, error: VendorError
 ) -> None:
     """It may only mean that the earlier call worked, so the lists are asked before it counts."""
-    verdict = judge(Rejected(error=error), counted_attempts=before, policy=policy, was_in_doubt=True)
+    verdict = judge(
+        Rejected(error=error, may_be_an_item=True),
+        counted_attempts=before,
+        policy=policy,
+        items=1,
+        was_in_doubt=True,
+    )
 
     assert (verdict.outcome, verdict.batch_state, verdict.delay) == (
         AttemptOutcome.REJECTED,
@@ -152,7 +176,7 @@ def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
     outcome: Outcome, before: int, policy: RetryPolicy
 ) -> None:
     """A sealed batch has a time and a reason to wait for, and comes from a call without effect."""
-    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    verdict = judge(outcome, counted_attempts=before, policy=policy, items=1)
 
     if verdict.batch_state is BatchState.SEALED:
         assert isinstance(outcome, Throttled | NotSent)
@@ -166,7 +190,7 @@ def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
 def test_waiting_costs_no_attempt(outcome: Outcome, before: int, policy: RetryPolicy) -> None:
     """A throttle, a refused signature, a stale token and a lost lease are not failures of the batch."""
-    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    verdict = judge(outcome, counted_attempts=before, policy=policy, items=1)
     is_free = isinstance(outcome, Throttled) or (
         isinstance(outcome, NotSent) and outcome.cause in COSTS_NOTHING
     )
@@ -182,7 +206,7 @@ def test_attempts_never_exceed_the_maximum(outcomes: list[Outcome], policy: Retr
     """Whatever the vendor does, a batch is settled after at most so many counted calls."""
     counted = 0
     for outcome in outcomes:
-        verdict = judge(outcome, counted_attempts=counted, policy=policy)
+        verdict = judge(outcome, counted_attempts=counted, policy=policy, items=1)
         counted += verdict.is_counted
 
         assert counted <= policy.max_attempts
@@ -195,7 +219,7 @@ def test_a_batch_that_is_not_released_keeps_the_vendors_words(
     outcome: Outcome, before: int, policy: RetryPolicy
 ) -> None:
     """Rejected, failed and in doubt say why, with a sentence and with the vendor's answer untouched."""
-    verdict = judge(outcome, counted_attempts=before, policy=policy)
+    verdict = judge(outcome, counted_attempts=before, policy=policy, items=1)
 
     if verdict.batch_state in {BatchState.REJECTED, BatchState.FAILED, BatchState.IN_DOUBT}:
         assert not isinstance(outcome, Released)
@@ -205,7 +229,7 @@ def test_a_batch_that_is_not_released_keeps_the_vendors_words(
 
 def test_a_vendor_without_words_is_given_some() -> None:
     """A refusal without a text still reads as a sentence."""
-    verdict = judge(Rejected(error=WORDLESS), counted_attempts=0, policy=POLICY)
+    verdict = judge(Rejected(error=WORDLESS, may_be_an_item=True), counted_attempts=0, policy=POLICY, items=1)
 
     assert verdict.error is not None
     assert verdict.error.message == "The vendor refused the release."
@@ -213,7 +237,7 @@ def test_a_vendor_without_words_is_given_some() -> None:
 
 def test_a_refused_signature_stops_for_a_minute() -> None:
     """Five wrong signatures lock the vendor's key, so the next call is a pause away."""
-    verdict = judge(not_sent(NotSentCause.AUTHENTICATION), counted_attempts=0, policy=POLICY)
+    verdict = judge(not_sent(NotSentCause.AUTHENTICATION), counted_attempts=0, policy=POLICY, items=1)
 
     assert timedelta(seconds=60) == verdict.delay
 

@@ -28,9 +28,10 @@ from service.gateways.queue import open_redis
 CREDENTIAL = Credential(name="c", key_digest="k")
 NO_WORDS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
 NO = Rejected(
+    may_be_an_item=True,
     error=VendorError(
         status=400, error_code="DLF.3051", error_msg="The request parameter is invalid.", request_id=None
-    )
+    ),
 )
 RELEASED = Released(release_package_id="1", request_id=None)
 REFUSED_KEY = NotSent(cause=NotSentCause.AUTHENTICATION, error=NO_WORDS)
@@ -280,7 +281,7 @@ async def test_an_answer_of_the_gateway_proves_nothing(redis: ArqRedis) -> None:
     """The gateway says 404 before it looks at the signature."""
     permits = Permits(redis, limits(), credential=CREDENTIAL)
     missing = VendorError(status=404, error_code="APIGW.0101", error_msg="no such API", request_id=None)
-    await conclude_with(permits, Rejected(error=missing), pause=timedelta(0))
+    await conclude_with(permits, Rejected(error=missing, may_be_an_item=False), pause=timedelta(0))
     answers = [await permits.ask(asking()) for _ in range(2)]
 
     assert [isinstance(answer, Permit) for answer in answers] == [True, False]

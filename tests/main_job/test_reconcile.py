@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.main_job.conftest import StackWith
-from tests.support.stack import Stack, assert_ledger_agrees, body, many_bodies
+from tests.support.stack import Stack, assert_ledger_agrees, body, many_bodies, package_by_hand
 
 QUICK = {
     "RELEASE_SETTLE_SECONDS": "0.5",
@@ -82,11 +82,10 @@ async def test_with_park_absence_is_left_to_an_operator(stack_with: StackWith) -
 
 async def test_a_decoy_of_the_same_name_is_not_taken_for_ours(stack_with: StackWith) -> None:
     """A package of the chosen name with other items proves nothing; after the budget an operator is asked."""
-    faults = {"rules": [{"fault": "drop_before", "count": 1, "item": "1"}]}
+    faults = {"rules": [{"fault": "drop_before", "count": 1, "item": "1"}], "authentication": "off"}
     async with stack_with(faults, RELEASE_RECONCILE_SECONDS="2", **QUICK) as stack:
         await start_with_items(stack, "1", "9")
-        decoy = await stack.submit(body("9", package_name="spring"))
-        await stack.wait_for(decoy["id"], "released")
+        await package_by_hand(stack, "9", name="spring")
         accepted = await stack.submit(body("1", package_name="spring"))
         request = await stack.wait_for(accepted["id"], "needs_attention")
 

@@ -204,6 +204,21 @@ def body(
     }
 
 
+async def package_by_hand(stack: Stack, *items: str, name: str = "by-hand") -> None:
+    """Make a package as somebody at the console would."""
+    address = (
+        f"{stack.emulator.url}/v2/{stack.environment['RELEASE_PROJECT_ID']}/factory/pending-items/package"
+    )
+    application = {
+        "apply_user_id": "applicant",
+        "package_name": name,
+        "pending_item_list": list(items),
+        "approver_ids": ["approver-of-applicant"],
+    }
+    async with stack.http.post(address, json=application, headers={"workspace": "ws-1"}) as response:
+        assert response.status == 200, await response.text()
+
+
 def many_bodies(count: int, *, workspaces: int = 20, per_request: int = 3) -> list[dict[str, Any]]:
     """Return bodies of 1 to ``per_request`` items each, spread over workspaces with two applicants each."""
     numbers = iter(range(1, count * per_request + 1))

@@ -25,6 +25,8 @@ class Lane:
     next_due: datetime | None
     #: The earliest time at which a sealed batch of this key may be sent, and its workspace.
     sealed_from: datetime | None
+    #: The earliest time at which a refused batch of this key may be looked into.
+    refused_from: datetime | None
     #: Until when the key is held back.
     held_until: datetime | None
 
@@ -46,6 +48,7 @@ class Lane:
             waiting=waiting,
             next_due=row["next_due"],
             sealed_from=row["sealed_from"],
+            refused_from=row["refused_from"],
             held_until=row["held_until"],
         )
 
@@ -54,8 +57,13 @@ class Lane:
         """Whether a sealed batch may be sent now."""
         return self.sealed_from is not None and self.sealed_from <= self.now
 
+    @property
+    def has_refused_due(self) -> bool:
+        """Whether a refused batch may be looked into now."""
+        return self.refused_from is not None and self.refused_from <= self.now
 
-# The first items that are due under a key, up to a full batch, and the sealed batches of the key.
+
+# The first items that are due under a key, up to a full batch, and the sealed and refused batches of the key.
 LOOK: LiteralString = """
 WITH due AS (
     SELECT project_id, workspace, due_from, deadline
@@ -82,6 +90,7 @@ SELECT
         ORDER BY due_from LIMIT 1
     ) AS next_due,
     (SELECT min(sealed_from) FROM sealed) AS sealed_from,
+    (SELECT min(not_before) FROM batches WHERE batch_key = $1 AND state = 'refused') AS refused_from,
     (SELECT until FROM holds WHERE batch_key = $1) AS held_until
 """
 
@@ -149,6 +158,9 @@ WHERE
 UNION
 SELECT batch_key FROM batches
 WHERE state = 'sealed' AND coalesce(not_before, created_at) < now() - $2::interval
+UNION
+SELECT batch_key FROM batches
+WHERE state = 'refused' AND not_before < now() - $2::interval
 LIMIT $3
 """
 
@@ -156,6 +168,6 @@ LIMIT $3
 async def overdue_keys(
     connection: Connection, *, items_for: timedelta, batches_for: timedelta, limit: int
 ) -> Sequence[UUID]:
-    """Return some batch keys whose items or sealed batches have been due for longer than they should."""
+    """Return some batch keys whose items or sealed or refused batches have been due for longer than they should."""
     rows = await connection.fetch(OVERDUE_KEYS, items_for, batches_for, limit)
     return [row["batch_key"] for row in rows]

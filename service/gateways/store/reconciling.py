@@ -27,6 +27,8 @@ class Doubt:
     batch_key: UUID
     counted_attempts: int
     pending_item_ids: frozenset[str]
+    #: Packages of other batches of ours that have the same name: callers may choose one name for several.
+    siblings: frozenset[str]
     attempt_number: int
     in_doubt_since: datetime
     #: The vendor's no, where the last call was answered with one.
@@ -59,6 +61,7 @@ class Doubt:
             batch_key=row["batch_key"],
             counted_attempts=row["counted_attempts"],
             pending_item_ids=frozenset(row["pending_item_ids"]),
+            siblings=frozenset(row["siblings"]),
             attempt_number=row["number"],
             in_doubt_since=row["finished_at"],
             refusal=_refusal(row),
@@ -98,7 +101,13 @@ SELECT
     now() AS now,
     ARRAY(
         SELECT i.pending_item_id FROM release_items AS i WHERE i.batch_id = l.id AND i.holder_id IS NULL
-    ) AS pending_item_ids
+    ) AS pending_item_ids,
+    ARRAY(
+        SELECT s.release_package_id FROM batches AS s
+        WHERE
+            s.package_name = l.package_name AND s.project_id = l.project_id AND s.workspace = l.workspace
+            AND s.release_package_id IS NOT NULL
+    ) AS siblings
 FROM lent AS l
 JOIN LATERAL (
     SELECT
@@ -150,7 +159,9 @@ class Conclusion:
 CONCLUDE_DOUBT: LiteralString = """
 WITH batch AS (
     UPDATE batches SET
-        state = $3::batch_state, not_before = NULL, wait_reason = NULL, release_package_id = $4, error = $5,
+        state = $3::batch_state, release_package_id = $4, error = $5,
+        not_before = CASE WHEN $3::batch_state = 'refused' THEN now() END,
+        wait_reason = CASE WHEN $3::batch_state = 'refused' THEN 'reconciling'::wait_reason END,
         updated_at = now(), finished_at = CASE WHEN $3::batch_state IN ('released', 'rejected', 'failed') THEN now() END
     WHERE id = $1 AND epoch = $2 AND state = 'in_doubt'
     RETURNING id

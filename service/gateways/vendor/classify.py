@@ -37,6 +37,8 @@ _CLIENT_ERROR = range(400, 500)
 _PACKAGE_ID = re.compile(r"(?!0+$)[0-9A-Za-z][\w.:-]{0,127}", re.ASCII)
 #: OBS file not accessible, agent exception: "Try again later".
 _TRANSIENT_SERVICE_CODES = frozenset({"0815", "6423"})
+#: Workspace unknown, setting missing, account without permission: the items have no part in it.
+_CODES_OF_THE_CALL = frozenset({"0819", "0802", "6888"})
 _TOKEN_CODE = "0307"  # noqa: S105 - an error code, not a secret
 _TOKEN_TEXTS = ("token expires", "decrypt token fail")
 #: Status and gateway code that say: the backend did not see the call.
@@ -79,6 +81,12 @@ def is_service_error(error: VendorError) -> bool:
     return service_code(error) is not None
 
 
+def may_be_an_item(error: VendorError) -> bool:
+    """Tell whether a refusal may be the fault of one item: the vendor's catch-all DLF.3051 names none."""
+    is_service_s = error.status == HTTPStatus.BAD_REQUEST and gateway_code(error) is None
+    return is_service_s and service_code(error) not in _CODES_OF_THE_CALL
+
+
 def is_unknown_object(error: VendorError) -> bool:
     """Tell whether the vendor says that the package or the item does not exist (DLF.0810, DLF.20810)."""
     return service_code(error) == "0810"
@@ -105,7 +113,7 @@ def _client_error(answer: Answer, error: VendorError) -> Failure:
         return InDoubt(reason="unreadable_answer", error=error)
     if answer.status == HTTPStatus.BAD_REQUEST and service_code(error) in _TRANSIENT_SERVICE_CODES:
         return NotSent(cause=NotSentCause.UNAVAILABLE, error=error)
-    return Rejected(error=error)
+    return Rejected(error=error, may_be_an_item=may_be_an_item(error))
 
 
 def _doubtful(status: int, error: VendorError) -> Failure:

@@ -138,30 +138,30 @@ def test_transient_service_errors_are_not_sent(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
+    ("status", "code", "may_be_an_item"),
     [
-        (400, "DLF.3051"),
-        (400, "DLF.0810"),
-        (400, "DLF.20810"),
-        (400, "DLF.20819"),
-        (400, "DLF.6888"),
-        (400, "DLF.0802"),
-        (400, "DLF.10815"),
-        (404, "DLF.0815"),
-        (404, "APIGW.0101"),
-        (400, "APIGW.0106"),
-        (413, "APIGW.0201"),
-        (405, "APIGW.0501"),
-        (400, "APIG.0602"),
-        (409, ""),
-        (494, "APIGW.0201"),
+        (400, "DLF.3051", True),
+        (400, "DLF.0810", True),
+        (400, "DLF.20810", True),
+        (400, "DLF.20819", False),
+        (400, "DLF.6888", False),
+        (400, "DLF.0802", False),
+        (400, "DLF.10815", True),
+        (404, "DLF.0815", False),
+        (404, "APIGW.0101", False),
+        (400, "APIGW.0106", False),
+        (413, "APIGW.0201", False),
+        (405, "APIGW.0501", False),
+        (400, "APIG.0602", False),
+        (409, "", False),
+        (494, "APIGW.0201", False),
     ],
 )
-def test_other_client_errors_are_rejected(status: int, code: str) -> None:
-    """A 4xx in the vendor's form is its refusal, with its own words kept."""
+def test_other_client_errors_are_rejected(status: int, code: str, may_be_an_item: bool) -> None:
+    """A 4xx in the vendor's form is its refusal, with its own words kept; some may be the fault of one item."""
     expected = VendorError(status=status, error_code=code or None, error_msg="no", request_id="r1")
 
-    assert Rejected(error=expected) == classify(gateway_error(status, code))
+    assert Rejected(error=expected, may_be_an_item=may_be_an_item) == classify(gateway_error(status, code))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad Request</html>", b"[1]"])
