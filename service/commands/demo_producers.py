@@ -47,7 +47,7 @@ class DemoPlan:
 
 
 def plan_demo(rng: random.Random, *, poisoned_item: str) -> DemoPlan:
-    """Make up the requests: one to three items each, two applicants a workspace, one item that is refused."""
+    """Make up the requests: one to three items each, two applicants a workspace, one item that is refused among others."""
     numbers = iter(range(1, 10_000))
     bodies = []
     for _ in range(REQUESTS - 1):
@@ -62,8 +62,8 @@ def plan_demo(rng: random.Random, *, poisoned_item: str) -> DemoPlan:
         )
     poisoned = {
         "workspace": "sales",
-        "apply_user_id": "carl",
-        "approver_ids": ["approver-of-carl"],
+        "apply_user_id": "anna",
+        "approver_ids": ["approver-of-anna"],
         "pending_item_list": [poisoned_item],
     }
     half = REQUESTS // 2
