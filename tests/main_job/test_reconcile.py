@@ -93,6 +93,18 @@ async def test_a_decoy_of_the_same_name_is_not_taken_for_ours(stack_with: StackW
         assert Counter(item for call in await stack.emulator.calls() for item in call["items"])["1"] == 1
 
 
+async def test_packages_of_one_request_are_no_decoys_of_each_other(stack_with: StackWith) -> None:
+    """Two batches share the chosen name: the released one does not hide that the other was not made."""
+    faults = {"rules": [{"fault": "drop_before", "count": 1, "item": "3"}]}
+    async with stack_with(faults, RELEASE_BATCH_MAX_ITEMS="2", **QUICK) as stack:
+        await start_with_items(stack, "1", "2", "3", "4")
+        accepted = await stack.submit(body("1", "2", "3", "4", package_name="spring"))
+        request = await stack.wait_for(accepted["id"], "released")
+
+        assert [package["package_name"] for package in await stack.emulator.packages()] == ["spring"] * 2
+        await assert_ledger_agrees(stack, [request])
+
+
 async def test_a_list_that_lags_is_waited_for(stack_with: StackWith) -> None:
     """A list that lags for longer than the settle time shows absence; the no to the second call is not believed."""
     faults = {"rules": [{"fault": "drop_after", "count": 1}], "list_lag_seconds": 1.6}

@@ -219,6 +219,20 @@ async def test_a_request_stands_where_its_items_stand(
     assert (await state_of(database, request_id))[0] == state
 
 
+async def test_a_request_that_is_done_stays_as_it_is(database: Database) -> None:
+    """Whatever happens to its items afterwards, a final state, its version and its timeline are final."""
+    async with database.connection() as connection:
+        request_id = await add_request(connection, ["1"])
+    batch = await seal(database, "1")
+    await database.transact(lambda connection: settle(connection, batch))
+    done = await state_of(database, request_id)
+    async with database.connection() as connection:
+        await connection.execute("UPDATE release_items SET state = 'needs_attention'")
+    await database.transact(lambda connection: progress.follow_requests(connection, [request_id], detail={}))
+
+    assert await state_of(database, request_id) == done
+
+
 async def test_every_version_has_its_event(database: Database) -> None:
     """The timeline has one event a version, in order, and the last one has the state of the request."""
     async with database.connection() as connection:

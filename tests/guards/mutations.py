@@ -1,0 +1,126 @@
+"""The guards of the promise, each with the change that takes it out and the test that must then be red."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    """One guard taken out of a copy of the sources."""
+
+    guard: str
+    file: str
+    #: Stands exactly once in the file.
+    old: str
+    new: str
+    #: The node id of a test that is green with the guard.
+    test: str
+
+
+MUTATIONS = (
+    Mutation(
+        guard="an outcome is written only under the epoch of its own claim",
+        file="service/gateways/store/batches.py",
+        old="WHERE id = $1 AND epoch = $2 AND state = 'sending'",
+        new="WHERE id = $1 AND epoch > $2::integer - 1000 AND state = 'sending'",
+        test="tests/gateways/store/test_progress.py::test_a_settlement_under_an_old_epoch_writes_nothing",
+    ),
+    Mutation(
+        guard="an outcome is written once",
+        file="service/gateways/store/batches.py",
+        old="WHERE id = $1 AND epoch = $2 AND state = 'sending'",
+        new="WHERE id = $1 AND epoch = $2",
+        test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
+    ),
+    Mutation(
+        guard="an expired lease means in doubt, not send again",
+        file="service/gateways/store/expiring.py",
+        old="state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL",
+        new="state = 'sealed', epoch = epoch + 1, lease_expires_at = NULL",
+        test="tests/main_job/test_reconcile.py::test_the_batch_of_a_killed_worker_is_settled",
+    ),
+    Mutation(
+        guard="the lease is checked right before the write",
+        file="service/gateways/vendor/gate.py",
+        old="if time.monotonic() >= self._deadline:",
+        new="if time.monotonic() >= self._deadline + 3600:",
+        test="tests/gateways/vendor/test_gate.py::test_a_gate_refuses_a_late_request",
+    ),
+    Mutation(
+        guard="a doubt is looked into only after the settle time",
+        file="service/core/verdict.py",
+        old="""        outcome=AttemptOutcome.IN_DOUBT,
+        batch_state=BatchState.IN_DOUBT,
+        item_state=ItemState.IN_DOUBT,
+        is_counted=True,
+        delay=policy.settle,""",
+        new="""        outcome=AttemptOutcome.IN_DOUBT,
+        batch_state=BatchState.IN_DOUBT,
+        item_state=ItemState.IN_DOUBT,
+        is_counted=True,
+        delay=timedelta(0),""",
+        test="tests/core/test_verdict.py::test_what_is_in_doubt_waits_for_the_lists",
+    ),
+    Mutation(
+        guard="absence is seen twice before anything is sent again",
+        file="service/core/reconciling.py",
+        old="if standing.absent_for is None or standing.absent_for < policy.recheck:",
+        new="if standing.absent_for is None and standing.in_doubt_for < timedelta(0):",
+        test="tests/main_job/test_reconcile.py::test_a_package_that_was_not_made_is_sent_again_under_its_name",
+    ),
+    Mutation(
+        guard="an item that is packaged is not absent",
+        file="service/core/reconciling.py",
+        old="    if packaged:\n",
+        new="    if packaged and gone and not is_complete:\n",
+        test="tests/core/test_reconciling.py",
+    ),
+    Mutation(
+        guard="a no after a doubt counts only after proof",
+        file="service/core/verdict.py",
+        old="return _doubted_no(outcome, policy) if was_in_doubt else _no(outcome, items)",
+        new="return _no(outcome, items if was_in_doubt else items)",
+        test="tests/core/test_verdict.py::test_a_no_after_a_doubt_is_not_taken_at_its_word",
+    ),
+    Mutation(
+        guard="a pending item has one live holder",
+        file="migrations/0001_release_requests.sql",
+        old="CREATE UNIQUE INDEX release_items_one_live_holder",
+        new="CREATE INDEX release_items_one_live_holder",
+        test="tests/gateways/store/test_progress.py::test_two_live_holders_are_refused_by_the_database",
+    ),
+    Mutation(
+        guard="done is done",
+        file="service/gateways/store/progress.py",
+        old="    WHERE r.id = d.request_id AND r.finished_at IS NULL\n",
+        new="    WHERE r.id = d.request_id\n",
+        test="tests/gateways/store/test_progress.py::test_a_request_that_is_done_stays_as_it_is",
+    ),
+    Mutation(
+        guard="a lost answer to a commit is looked up, not reported as failed",
+        file="service/flow/accept_group.py",
+        old="own = await accepting.find_created(connection, [request.request_id for request in requests])",
+        new="own = await accepting.find_created(connection, [])",
+        test="tests/doors/test_outages.py::test_a_lost_answer_to_a_commit_is_found_out",
+    ),
+    Mutation(
+        guard="another applicant's item is a conflict",
+        file="service/flow/accept_group.py",
+        old="    return (holder.apply_user_id, holder.approver_ids) == (key.apply_user_id, key.approver_ids)",
+        new="    return bool(holder.apply_user_id and holder.approver_ids and key.apply_user_id)",
+        test="tests/doors/test_same_item.py::test_another_applicant_or_other_approvers_conflict",
+    ),
+    Mutation(
+        guard="the parts of a refused batch hold exactly its items",
+        file="service/core/refusal.py",
+        old="return Split(bad={}, groups=(rest[:middle], rest[middle:]))",
+        new="return Split(bad={}, groups=(rest[:middle], rest[middle + 1 :]))",
+        test="tests/core/test_refusal.py::test_halving_finds_exactly_the_bad_items_within_the_bound",
+    ),
+    Mutation(
+        guard="packages of ours under the same name are no decoys",
+        file="service/flow/reconcile.py",
+        old="and package.package_id not in doubt.siblings",
+        new="and package.package_id not in ()",
+        test="tests/main_job/test_reconcile.py::test_packages_of_one_request_are_no_decoys_of_each_other",
+    ),
+)
