@@ -47,7 +47,7 @@ class DemoPlan:
 
 
 def plan_demo(rng: random.Random, *, poisoned_item: str) -> DemoPlan:
-    """Make up the requests: one to three items each, two applicants a workspace, one item that is refused among others."""
+    """Make up the requests: one to three items each, two applicants a workspace, one refused item among others."""
     numbers = iter(range(1, 10_000))
     bodies = []
     for _ in range(REQUESTS - 1):
