@@ -47,7 +47,7 @@ def take_out(mutation: Mutation, root: Path) -> None:
 
 async def run_test(test: str, root: Path, databases: Databases) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-x", "-rf", "-p", "no:cacheprovider", "--no-header", test,
+        sys.executable, "-m", "pytest", "-x", "-rf", "--timeout=60", "-p", "no:cacheprovider", "--no-header", test,
         cwd=root,
         env={**os.environ, "RELEASE_TEST_DATABASE_URL": databases.url("postgres")},
         stdout=asyncio.subprocess.PIPE,
