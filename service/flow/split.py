@@ -30,6 +30,8 @@ from service.gateways.store.splitting import Refusal
 
 #: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
 _AROUND_A_READ = timedelta(seconds=5)
+#: How often a list that cannot be read is asked before the batch is halved without it: reads only save calls.
+_LOOKS = 3
 
 log = structlog.get_logger()
 
@@ -57,7 +59,7 @@ async def find_bad_items(deps: WorkerDeps, refusal: Refusal) -> Mapping[str, str
     if not isinstance(pending, Unreadable):
         return explain(refusal.pending_item_ids, pending.items, apply_user_id=refusal.apply_user_id)
     log.warning(LogEvent.READ_FAILED, reason=pending.reason)
-    return None if refusal.refused_for < deps.settings.settle else {}
+    return None if refusal.refused_for < _LOOKS * deps.settings.recheck else {}
 
 
 async def _read_pending_items(deps: WorkerDeps, refusal: Refusal) -> PendingItems | Unreadable:

@@ -144,3 +144,14 @@ async def test_the_parts_of_a_named_batch_keep_the_name(stack_with: StackWith) -
         assert {package["package_name"] for package in packages} == {"spring"}
         assert len(packages) == 2
         await assert_ledger_agrees(stack, [done])
+
+
+async def test_without_its_list_the_batch_is_halved_all_the_same(stack_with: StackWith) -> None:
+    """A vendor that refuses to list its pending items costs calls, not good items."""
+    faults = {"poisoned_items": ["2"], "rules": [{"fault": "500_before", "operation": "list_pending_items"}]}
+    async with stack_with(faults, **QUICK) as stack:
+        await start(stack, ["1", "2", "3"])
+        request = await stack.submit(body("1", "2", "3"))
+        done = await stack.wait_for(request["id"], "partly_released")
+
+        assert states_of([done]) == {"1": "released", "2": "rejected", "3": "released"}
