@@ -15,6 +15,7 @@ from uuid import UUID
 import click
 
 from service import __version__
+from service.commands.audit import run_audit, run_self_test
 from service.commands.demo import run_demo
 from service.commands.emulator import read_faults, run_emulator
 from service.commands.http import run_http, run_http_processes
@@ -124,6 +125,19 @@ def migrate(is_status: bool, output: str) -> int:
         table = migrations_applied(asyncio.run(apply_migrations(database_url)))
     write_table(table, output)
     return 0
+
+
+@main.command()
+@click.option("--vendor", "is_vendor_asked", is_flag=True, help="Also compare with the vendor's lists.")
+@click.option("--self-test", "is_self_test", is_flag=True, help="Show that each rule finds a damaged row.")
+@OUTPUT
+@command_errors
+def audit(output: str, *, is_vendor_asked: bool, is_self_test: bool) -> int:
+    """Prove on the data that nothing is lost or doubled; exit 1 with the rows that are wrong."""
+    start = read_start()
+    if is_self_test:
+        return run(run_self_test(start, output=output))
+    return run(run_audit(start, is_vendor_asked=is_vendor_asked, output=output))
 
 
 @main.command()

@@ -30,6 +30,7 @@ from service.deps import (
 )
 from service.doors.queue import RELEASE_REQUEST, release_request
 from service.doors.worker_health import Pulse, serve_health
+from service.flow.audit import run_audits
 from service.flow.batch import answer_doorbell, next_look
 from service.flow.intake import Intake, open_intake
 from service.flow.reconcile import run_reconciles
@@ -113,7 +114,7 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
     pulse = Pulse(deps.settings.sweep_period)
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
-        running(run_sweeps(deps, on_round=pulse.beat), run_reconciles(deps)),
+        running(run_sweeps(deps, on_round=pulse.beat), run_reconciles(deps), run_audits(deps)),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(

@@ -85,5 +85,9 @@ class LogEvent(StrEnum):
     SWEEP_DONE = "sweep.done"
     #: reason
     SWEEP_FAILED = "sweep.failed"
+    #: rule, count, rows; the data break a rule of the audit
+    AUDIT_VIOLATED = "audit.violated"
+    #: reason
+    AUDIT_FAILED = "audit.failed"
     #: reason; long polls fall back to asking now and then
     CHANGES_LOST = "changes.lost"

@@ -31,7 +31,7 @@ DONE = frozenset({"released", "partly_released", "rejected", "failed", "cancelle
 
 
 async def check_invariants(stack: Stack, ids: Sequence[str], *, within: float = 60.0) -> None:
-    """Wait until every accepted request is settled, and check the invariants I1 to I6.
+    """Wait until every accepted request is settled, and check the invariants I1 to I6 and the audit.
 
     ``ids`` are all requests that were accepted in this database. An HTTP process must run, and workers until all is
     settled.
@@ -40,6 +40,7 @@ async def check_invariants(stack: Stack, ids: Sequence[str], *, within: float = 
         AssertionError: one does not hold; the message shows what is wrong.
     """
     requests = await wait_until_settled(stack, ids, within=within)
+    await assert_audit_is_clean(stack)
     await assert_ledger_agrees(stack, requests)
     connection = await asyncpg.connect(stack.database_url)
     try:
@@ -125,3 +126,11 @@ async def assert_no_attempt_is_open(connection: asyncpg.Connection) -> None:
     left = [dict(row) for row in await connection.fetch(OPEN_ATTEMPTS)]
 
     assert left == [], f"I6: {left}"
+
+
+async def assert_audit_is_clean(stack: Stack) -> None:
+    """The audit of the service itself finds nothing."""
+    audit = stack.start("audit")
+    code = await audit.wait(within=60.0)
+
+    assert code == 0, audit.stdout + audit.stderr

@@ -116,6 +116,18 @@ class Database:
         except _COLLISIONS as error:
             raise DatabaseUnavailable(f"too many transactions collide: {error}") from error
 
+    async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction that writes nothing and sees one moment.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await work(connection)
+
     async def _transact_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self.connection() as connection, connection.transaction():
             return await work(connection)

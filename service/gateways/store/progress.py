@@ -24,25 +24,38 @@ ORDER BY id
 FOR NO KEY UPDATE
 """
 
+# The state of a request, from those of its items ``i``: the one place that says so.
+_DERIVED_STATE: LiteralString = """
+CASE
+    WHEN bool_or(i.state = 'needs_attention') THEN 'needs_attention'
+    WHEN bool_or(i.state = 'in_doubt') THEN 'in_doubt'
+    WHEN bool_or(i.state = 'releasing') THEN 'releasing'
+    WHEN bool_or(i.state = 'batched') THEN 'batched'
+    WHEN bool_and(i.state = 'waiting') THEN 'accepted'
+    WHEN bool_or(i.state = 'waiting') THEN 'releasing'
+    WHEN bool_and(i.state = 'released') THEN 'released'
+    WHEN bool_or(i.state = 'released') THEN 'partly_released'
+    WHEN bool_or(i.state = 'failed') THEN 'failed'
+    WHEN bool_or(i.state = 'rejected') THEN 'rejected'
+    WHEN bool_or(i.state = 'expired') THEN 'expired'
+    ELSE 'cancelled'
+END
+"""
+
+
+def derived_state() -> LiteralString:
+    """Return the expression that derives the state of a request from its items ``i``."""
+    return _DERIVED_STATE
+
+
 # What the items of a request come to, written on the request with one event a change.
-PROGRESS_REQUESTS: LiteralString = """
+PROGRESS_REQUESTS: LiteralString = (
+    """
 WITH derived AS (
     SELECT
-        i.request_id,
-        CASE
-            WHEN bool_or(i.state = 'needs_attention') THEN 'needs_attention'
-            WHEN bool_or(i.state = 'in_doubt') THEN 'in_doubt'
-            WHEN bool_or(i.state = 'releasing') THEN 'releasing'
-            WHEN bool_or(i.state = 'batched') THEN 'batched'
-            WHEN bool_and(i.state = 'waiting') THEN 'accepted'
-            WHEN bool_or(i.state = 'waiting') THEN 'releasing'
-            WHEN bool_and(i.state = 'released') THEN 'released'
-            WHEN bool_or(i.state = 'released') THEN 'partly_released'
-            WHEN bool_or(i.state = 'failed') THEN 'failed'
-            WHEN bool_or(i.state = 'rejected') THEN 'rejected'
-            WHEN bool_or(i.state = 'expired') THEN 'expired'
-            ELSE 'cancelled'
-        END::request_state AS state,
+        i.request_id, """
+    + _DERIVED_STATE
+    + """::request_state AS state,
         (array_agg(i.error ORDER BY i.position) FILTER (WHERE i.error IS NOT NULL))[1] AS error
     FROM release_items AS i
     WHERE i.request_id = ANY($1::uuid[])
@@ -63,6 +76,7 @@ SELECT c.id, c.version, clock_timestamp(), 'request.' || c.state, c.state, $2::u
 FROM changed AS c
 RETURNING request_id
 """
+)
 
 
 async def follow_batches(

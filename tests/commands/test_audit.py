@@ -1,0 +1,219 @@
+"""The audit as an operator runs it: clean after a real run, and exit 1 with the row that was corrupted by hand."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.core.auditing import MOST_NAMED, Patience, Rule, RuleReport
+from service.core.config import Settings
+from service.flow.audit import RULES
+from service.flow.audit_self_test import self_test
+from service.gateways.store.database import Connection, Database, PoolSize
+from tests.conftest import StartService
+from tests.support.emulator import UNLIMITED
+from tests.support.invariants import check_invariants
+from tests.support.stack import Stack, body, running_stack
+
+#: For each rule a change by hand that breaks it, and what of the row is named.
+CORRUPTIONS = {
+    "A1 a request left behind": (
+        "A1",
+        "UPDATE release_requests SET state = 'releasing', finished_at = NULL RETURNING id",
+    ),
+    "A1 an item of a batch that is over": (
+        "A1",
+        "UPDATE release_items SET state = 'releasing' RETURNING request_id",
+    ),
+    "A2 a batch that nobody sends": (
+        "A2",
+        (
+            "UPDATE batches SET state = 'sealed', release_package_id = NULL, finished_at = NULL,"
+            " created_at = now() - interval '1 day', updated_at = now() - interval '1 day' RETURNING id"
+        ),
+    ),
+    "A2 a lease that nobody takes over": (
+        "A2",
+        (
+            "UPDATE batches SET state = 'sending', release_package_id = NULL, finished_at = NULL, worker = 'w',"
+            " lease_expires_at = now() - interval '1 day' RETURNING id"
+        ),
+    ),
+    "A2 a doubt that nobody looks at": (
+        "A2",
+        "UPDATE batches SET state = 'in_doubt', release_package_id = NULL, finished_at = NULL RETURNING id",
+    ),
+    "A3 an item released twice": (
+        "A3",
+        (
+            "WITH second AS (INSERT INTO batches (id, batch_key, project_id, workspace, apply_user_id, approver_ids,"
+            " package_name, closed_by, item_count, state, release_package_id, finished_at)"
+            " SELECT gen_random_uuid(), batch_key, project_id, workspace, apply_user_id, approver_ids, 'second',"
+            " closed_by, item_count, state, 'other', finished_at FROM batches RETURNING id)"
+            " INSERT INTO release_items (request_id, position, project_id, workspace, pending_item_id, batch_key,"
+            " priority, due_from, holder_id, batch_id, state) SELECT i.request_id, 1, i.project_id, i.workspace,"
+            " i.pending_item_id, i.batch_key, i.priority, i.due_from, i.id, s.id, i.state"
+            " FROM release_items AS i, second AS s RETURNING pending_item_id"
+        ),
+    ),
+    "A4 a release without evidence": (
+        "A4",
+        "UPDATE attempts SET outcome = 'in_doubt' RETURNING batch_id",
+    ),
+    "A4 a released item of a batch that is not": (
+        "A4",
+        (
+            "UPDATE batches SET state = 'failed', release_package_id = NULL"
+            " RETURNING (SELECT request_id FROM release_items LIMIT 1)"
+        ),
+    ),
+    "A5 an attempt left open": (
+        "A5",
+        "UPDATE attempts SET outcome = NULL, finished_at = NULL RETURNING batch_id",
+    ),
+    "A6 an event that is missing": (
+        "A6",
+        "DELETE FROM request_events WHERE seq = 2 RETURNING request_id",
+    ),
+    "A6 a state that its items do not come to": (
+        "A6",
+        "UPDATE release_requests SET state = 'failed' RETURNING id",
+    ),
+    "A7 a package of another id": (
+        "A7",
+        "UPDATE batches SET release_package_id = 'other' RETURNING id",
+    ),
+}
+PATIENCE = Patience.of(Settings())
+
+
+@pytest.fixture
+async def stack(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Stack]:
+    """A stack whose vendor throttles once and loses an answer, one HTTP process and one worker."""
+    rules = [{"fault": "429", "count": 1, "retry_after": "1"}, {"fault": "drop_after", "count": 1}]
+    async with running_stack(
+        database_url=database_url,
+        redis_url=redis_url,
+        directory=tmp_path,
+        faults={**UNLIMITED, "rules": rules},
+        RELEASE_SETTLE_SECONDS="0.5",
+        RELEASE_RECHECK_SECONDS="0.5",
+        RELEASE_CALL_TIMEOUT_SECONDS="2",
+    ) as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        yield stack
+
+
+async def audit(stack: Stack, *options: str) -> tuple[int, list[dict[str, str]]]:
+    """Run the command; returns its exit code and the rows that it names."""
+    process = stack.start("audit", "-o", "json", *options)
+    code = await process.wait(within=30.0)
+    assert code in {0, 1}, process.stderr
+    findings: list[dict[str, str]] = json.loads(process.stdout)
+    return code, findings
+
+
+async def test_a_run_with_faults_is_clean(stack: Stack) -> None:
+    """After a throttled call and one whose answer was lost, all rules hold, with the vendor's lists too."""
+    ids = await stack.submit_all([body(str(n // 2), workspace=f"ws-{n % 2}") for n in range(20)])
+    await check_invariants(stack, ids)
+
+    assert await audit(stack, "--vendor") == (0, [])
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+async def test_a_row_that_was_corrupted_by_hand_is_named(
+    database_url: str, redis_url: str, tmp_path: Path, corruption: str
+) -> None:
+    """Exit 1, with the rule and the row."""
+    rule, statement = CORRUPTIONS[corruption]
+    async with running_stack(
+        database_url=database_url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
+    ) as stack:
+        await stack.start_api()
+        worker = await stack.start_worker()
+        accepted = await stack.submit(body("1"))
+        await stack.wait_for(accepted["id"], "released")
+        worker.kill()
+        row = await corrupt(stack, statement)
+        code, findings = await audit(stack, *(["--vendor"] if rule == "A7" else []))
+
+    assert code == 1
+    assert [f for f in findings if f["rule"] == rule and row in f["row"]], findings
+
+
+async def corrupt(stack: Stack, statement: str) -> str:
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        return str(await connection.fetchval(statement))
+    finally:
+        await connection.close()
+
+
+async def test_a_package_made_behind_its_back_is_named(stack: Stack) -> None:
+    """A package under a name of ours that no batch has is one finding of A7."""
+    accepted = await stack.submit(body("1"))
+    request = await stack.wait_for(accepted["id"], "released")
+    await corrupt(stack, "UPDATE batches SET package_name = 'another' RETURNING id")
+    code, findings = await audit(stack, "--vendor")
+
+    assert code == 1
+    assert request["items"][0]["package_name"] in findings[0]["detail"]
+
+
+async def test_the_self_test_finds_every_damage(start_service: StartService, database_url: str) -> None:
+    """On an empty database too, each of the seven damages is found, and nothing is left behind."""
+    process = start_service(
+        "audit", "--self-test", "-o", "json", environment={"RELEASE_DATABASE_URL": database_url}
+    )
+    code = await process.wait(within=30.0)
+    tested = json.loads(process.stdout)
+
+    assert code == 0, process.stderr
+    assert [(row["rule"], row["damage"]) for row in tested] == [(rule.value, "found") for rule in Rule]
+
+
+@pytest.mark.parametrize("blinded", range(len(RULES)), ids=[rule.value for rule in Rule][:-1])
+async def test_the_self_test_of_a_rule_that_finds_nothing_fails(database_url: str, blinded: int) -> None:
+    """A rule that is blind is named by the self-test, and no other."""
+
+    async def blind(connection: Connection, patience: Patience) -> RuleReport:
+        report = await RULES[blinded](connection, patience)
+        return RuleReport(rule=report.rule, count=0, findings=())
+
+    checks = [blind if number == blinded else check for number, check in enumerate(RULES)]
+    database = await Database.open(database_url, PoolSize(smallest=1, largest=1))
+    try:
+        tested = await self_test(database, PATIENCE, checks=checks)
+    finally:
+        await database.close()
+
+    assert [rule.is_good for rule in tested] == [n != blinded for n in range(len(Rule))]
+
+
+async def test_all_are_counted_and_some_are_named(database_url: str, start_service: StartService) -> None:
+    """Of very many wrong rows the first hundred are shown, with the number of all."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO release_requests (id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids,"
+        " batch_key) SELECT gen_random_uuid(), 'c', sha256('b'), 'p', 'w', 'u', '{a}', gen_random_uuid()"
+        " FROM generate_series(1, 150)"
+    )
+    await connection.close()
+    process = start_service("audit", environment={"RELEASE_DATABASE_URL": database_url})
+    code = await process.wait(within=30.0)
+
+    assert code == 1
+    assert process.stdout.count("none of its items is under way") == MOST_NAMED
+    assert "A1  150 wrong" in process.stdout
+
+
+async def test_without_a_database_it_says_what_is_missing(start_service: StartService) -> None:
+    """Exit 2 and one sentence."""
+    process = start_service("audit")
+
+    assert await process.wait(within=20.0) == 2
+    assert "RELEASE_DATABASE_URL is not set" in process.stderr
