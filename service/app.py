@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.core.config import Settings
 from service.deps import open_deps
-from service.doors import batches, health, requests
+from service.doors import audit, batches, health, requests
 from service.doors.auth import Authenticator, GuardedHandler, Scope
 from service.doors.http import Handler, edge
 from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE
@@ -42,6 +42,7 @@ ROUTES: tuple[Guarded | Open, ...] = (
     Guarded(method="GET", path="/v1/release-requests/{id}", handler=requests.show, scope=Scope.READ),
     Guarded(method="GET", path="/v1/release-requests/{id}/events", handler=requests.events, scope=Scope.READ),
     Guarded(method="GET", path="/v1/batches/{id}", handler=batches.show, scope=Scope.READ),
+    Guarded(method="GET", path="/v1/audit", handler=audit.show, scope=Scope.ADMIN),
     Open(method="GET", path="/livez", handler=health.live),
     Open(method="GET", path="/readyz", handler=health.ready),
 )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from service.core.auditing import PROMISES, AuditReport
 from service.core.model import Event, ItemState, RequestState
 from service.flow.accept_group import Accepted
 from service.flow.status import what_it_waits_for
@@ -185,3 +186,21 @@ def _attempt(attempt: AttemptView) -> dict[str, Any]:
 def duration_ms(start: datetime, end: datetime | None) -> int | None:
     """Return whole milliseconds between two moments, or None while the second is to come."""
     return None if end is None else round((end - start).total_seconds() * 1000)
+
+
+def audit_resource(report: AuditReport) -> dict[str, Any]:
+    """Return what an audit found."""
+    return {
+        "at": report.at,
+        "clean": report.is_clean,
+        "violations": report.violations,
+        "rules": [
+            {
+                "rule": rule.rule.value,
+                "promise": PROMISES[rule.rule],
+                "count": rule.count,
+                "rows": [{"row": finding.row, "detail": finding.detail} for finding in rule.findings],
+            }
+            for rule in report.rules
+        ],
+    }
