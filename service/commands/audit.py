@@ -23,14 +23,20 @@ async def run_audit(start: Start, *, is_vendor_asked: bool, output: str) -> int:
         ConfigurationError: a setting that is needed is missing.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    report = await _report(start, is_vendor_asked=is_vendor_asked)
+    report = await make_report(start, is_vendor_asked=is_vendor_asked)
     write_table(findings_table(report), output)
     if output == "table":
         click.echo(summary_of(report))
     return 0 if report.is_clean else 1
 
 
-async def _report(start: Start, *, is_vendor_asked: bool) -> AuditReport:
+async def make_report(start: Start, *, is_vendor_asked: bool) -> AuditReport:
+    """Audit with the settings of a start.
+
+    Raises:
+        ConfigurationError: a setting that is needed is missing.
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
     patience = Patience.of(start.settings)
     if is_vendor_asked:
         async with open_worker_deps(start.settings, start.credentials, pool_size=_POOL) as deps:

@@ -13,9 +13,14 @@ from typing import Any
 import aiohttp
 import click
 
+from service.commands.audit import make_report
 from service.commands.comparison import Comparison, compare
 from service.commands.demo_producers import DemoPlan, Producers, plan_demo
-from service.commands.local import LocalOptions, LocalStack, local_stack
+from service.commands.local import LocalOptions, LocalStack, local_stack, service_environment
+from service.commands.start import Start
+from service.core.auditing import AuditReport
+from service.core.config import Settings
+from service.core.credentials import find_credentials
 from service.core.errors import ServiceError
 from service.core.model import RequestState
 from service.gateways.store import summary
@@ -49,7 +54,7 @@ _SHOW_EVERY_SECONDS = 0.5
 
 
 async def run_demo() -> int:
-    """Run the demo; 0 when Postgres and the emulator's ledger agree in everything."""
+    """Run the demo; 0 when the audit is clean, and Postgres and the emulator's ledger agree in everything."""
     plan = plan_demo(random.Random(7), poisoned_item=POISONED_ITEM)  # noqa: S311 - a demo that repeats itself
     with tempfile.TemporaryDirectory(prefix="batch-release-demo-") as directory:
         click.echo("starting PostgreSQL, Valkey, the vendor emulator, one HTTP process and two workers …")
@@ -60,9 +65,20 @@ async def run_demo() -> int:
             started = time.monotonic()
             producing = asyncio.ensure_future(Producers(http, stack).run(plan))
             await watch(database, producing, total=plan.total)
+            seconds = time.monotonic() - started
+            click.echo("auditing …")
+            report = await audit_stack(stack)
             comparison = await compare(http, database, stack)
-    click.echo(summarise(comparison, seconds=time.monotonic() - started))
-    return 0 if comparison.is_clean else 1
+    click.echo(summarise(comparison, report, seconds=seconds))
+    return 0 if comparison.is_clean and report.is_clean else 1
+
+
+async def audit_stack(stack: LocalStack) -> AuditReport:
+    """Audit as `batch-release audit --vendor` would."""
+    environment = service_environment(stack, 0) | ENVIRONMENT
+    credentials = find_credentials(environment, home=stack.logs)
+    start = Start(settings=Settings.from_env(environment), credentials=credentials)
+    return await make_report(start, is_vendor_asked=True)
 
 
 @asynccontextmanager
@@ -110,8 +126,8 @@ def is_over(states: Counter[str], total: int) -> bool:
     return sum(n for state, n in states.items() if RequestState(state).is_done) == states.total() == total
 
 
-def summarise(comparison: Comparison, *, seconds: float) -> str:
-    """Say in figures what happened, and whether the two sides agree."""
+def summarise(comparison: Comparison, report: AuditReport, *, seconds: float) -> str:
+    """Say in figures what happened, whether the audit is clean, and whether the two sides agree."""
     attempts, calls, doubts = comparison.attempts, comparison.vendor_calls, comparison.doubts
     lines = [
         "",
@@ -126,10 +142,16 @@ def summarise(comparison: Comparison, *, seconds: float) -> str:
         f"time          {seconds:.1f} s",
         "",
     ]
-    if comparison.is_clean:
-        lines.append("clean: Postgres and the vendor's ledger agree in every item")
+    if comparison.is_clean and report.is_clean:
+        lines.append(
+            "clean: the audit finds nothing, and Postgres and the vendor's ledger agree in every item"
+        )
     else:
-        lines += [f"NOT CLEAN: {len(comparison.differences)} differences", *comparison.differences]
+        lines.append(
+            f"NOT CLEAN: {len(comparison.differences)} differences, {report.violations} findings of the audit"
+        )
+        lines += comparison.differences
+        lines += [f"{finding.rule.value} {finding.row} {finding.detail}" for finding in report.findings]
     return "\n".join(lines)
 
 

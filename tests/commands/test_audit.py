@@ -9,8 +9,9 @@ import pytest
 
 from service.core.auditing import MOST_NAMED, Patience, Rule, RuleReport
 from service.core.config import Settings
-from service.flow.audit import RULES
+from service.flow.audit import RULES, audit_unless_running
 from service.flow.audit_self_test import self_test
+from service.gateways.store import auditing
 from service.gateways.store.database import Connection, Database, PoolSize
 from tests.conftest import StartService
 from tests.support.emulator import UNLIMITED
@@ -162,6 +163,46 @@ async def test_a_package_made_behind_its_back_is_named(stack: Stack) -> None:
 
     assert code == 1
     assert request["items"][0]["package_name"] in findings[0]["detail"]
+
+
+async def test_workers_audit_by_themselves(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """With a short period a worker logs the rule and the row soon after it was corrupted."""
+    async with running_stack(
+        database_url=database_url,
+        redis_url=redis_url,
+        directory=tmp_path,
+        faults=UNLIMITED,
+        RELEASE_AUDIT_SECONDS="0.3",
+    ) as stack:
+        await stack.start_api()
+        worker = await stack.start_worker()
+        accepted = await stack.submit(body("1"))
+        await stack.wait_for(accepted["id"], "released")
+        row = await corrupt(stack, CORRUPTIONS["A4 a release without evidence"][1])
+        line = await worker.wait_for_line(r"^.*audit\.violated.*$", within=20.0)
+
+    logged = json.loads(line.group())
+    assert (logged["rule"], logged["count"], logged["level"]) == ("A4", 1, "warning")
+    assert row in logged["rows"][0]
+
+
+async def test_one_worker_audits_at_a_time(database_url: str) -> None:
+    """While one audits, another leaves it to that one; afterwards it may."""
+    database = await Database.open(database_url, PoolSize(smallest=1, largest=2))
+    try:
+
+        async def while_locked(connection: Connection) -> object:
+            assert await auditing.try_lock(connection)
+            return await audit_unless_running(database, PATIENCE)
+
+        during = await database.read_snapshot(while_locked)
+        afterwards = await audit_unless_running(database, PATIENCE)
+    finally:
+        await database.close()
+
+    assert during is None
+    assert afterwards is not None
+    assert afterwards.is_clean
 
 
 async def test_the_self_test_finds_every_damage(start_service: StartService, database_url: str) -> None:
