@@ -35,6 +35,14 @@ CORRUPTIONS = {
             " created_at = now() - interval '1 day', updated_at = now() - interval '1 day' RETURNING id"
         ),
     ),
+    "A2 an item that nobody takes": (
+        "A2",
+        (
+            "WITH old AS (UPDATE batches SET updated_at = now() - interval '1 day')"
+            " UPDATE release_items SET state = 'waiting', batch_id = NULL, due_from = now() - interval '1 day'"
+            " RETURNING request_id"
+        ),
+    ),
     "A2 a lease that nobody takes over": (
         "A2",
         (
@@ -68,6 +76,24 @@ CORRUPTIONS = {
         (
             "UPDATE batches SET state = 'failed', release_package_id = NULL"
             " RETURNING (SELECT request_id FROM release_items LIMIT 1)"
+        ),
+    ),
+    "A4 a package of two batches": (
+        "A4",
+        (
+            "INSERT INTO batches (id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name,"
+            " closed_by, item_count, state, release_package_id, finished_at)"
+            " SELECT gen_random_uuid(), batch_key, project_id, workspace, apply_user_id, approver_ids, 'second',"
+            " closed_by, item_count, state, release_package_id, finished_at FROM batches"
+            " RETURNING 'package ' || release_package_id || ' of'"
+        ),
+    ),
+    "A5 a doubt that does not end": (
+        "A5",
+        (
+            "WITH long_ago AS (UPDATE attempts SET outcome = 'in_doubt', finished_at = now() - interval '1 day')"
+            " UPDATE batches SET state = 'in_doubt', release_package_id = NULL, finished_at = NULL,"
+            " not_before = now() + interval '1 hour' RETURNING id"
         ),
     ),
     "A5 an attempt left open": (
