@@ -25,7 +25,7 @@ from service.core.errors import DatabaseUnavailable, Unavailable
 from service.core.reconciling import Unreadable
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
-from service.flow.vendor_lists import read_lists, read_package, reader_of
+from service.flow.vendor_lists import read_package, read_package_list, reader_of
 from service.gateways.permits import Asking
 from service.gateways.store import auditing
 from service.gateways.store.database import Connection, Database
@@ -127,13 +127,13 @@ async def read_packages(
     Raises:
         Unavailable: the limiter lets no read through soon.
     """
-    lists = await read_lists(deps, place, key_word="")
-    if isinstance(lists, Unreadable):
-        return lists
-    if not lists.is_complete:
-        return Unreadable(reason="the vendor's lists changed while they were read; audit again")
+    listing = await read_package_list(deps, place, key_word=None)
+    if isinstance(listing, Unreadable):
+        return listing
+    if not listing.is_complete:
+        return Unreadable(reason="the vendor's list changed while it was read; audit again")
     theirs = []
-    for package in lists.packages:
+    for package in listing.records:
         wanted = package.package_id in ids and package.delete_flag != _DELETED
         read = await _contents_of(deps, place, package) if wanted else None
         if isinstance(read, Unreadable):
@@ -159,7 +159,7 @@ def _their_package(package: ReleasePackage, pending_item_ids: frozenset[str] | N
 
 
 def _unreadable(project_id: str, workspace: str, reason: str) -> Finding:
-    detail = f"the vendor's lists could not be read, so nothing is proved: {reason}"
+    detail = f"the vendor's list could not be read, so nothing is proved: {reason}"
     return Finding(rule=Rule.A7, row=f"workspace {project_id}/{workspace}", detail=detail)
 
 

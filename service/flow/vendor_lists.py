@@ -19,7 +19,7 @@ from service.core.reconciling import Unreadable
 from service.core.refusal import ListedItem
 from service.deps import WorkerDeps
 from service.gateways.permits import Asking, Permit
-from service.gateways.vendor.lists import ReadFailed
+from service.gateways.vendor.lists import Listing, ReadFailed
 from service.gateways.vendor.records import PackageDetail, ReleasePackage
 
 #: A read waits this long for its turn; then the whole look is put off.
@@ -53,11 +53,9 @@ async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> Works
     Raises:
         Unavailable: the limiter cannot be asked, or lets no read through soon.
     """
-    packages = await deps.vendor.find_packages(
-        place.project_id, place.workspace, key_word=key_word, before_page=_turns(deps, place)
-    )
-    if isinstance(packages, ReadFailed):
-        return await _unreadable(deps, place, packages)
+    packages = await read_package_list(deps, place, key_word=key_word)
+    if isinstance(packages, Unreadable):
+        return packages
     pending = await read_pending_items(deps, place)
     if isinstance(pending, Unreadable):
         return pending
@@ -66,6 +64,20 @@ async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> Works
         items=pending.items,
         is_complete=packages.is_complete and pending.is_complete,
     )
+
+
+async def read_package_list(
+    deps: WorkerDeps, place: Asking, *, key_word: str | None
+) -> Listing[ReleasePackage] | Unreadable:
+    """Read the release packages of a workspace, all or those with a part in their names.
+
+    Raises:
+        Unavailable: the limiter cannot be asked, or lets no read through soon.
+    """
+    packages = await deps.vendor.find_packages(
+        place.project_id, place.workspace, key_word=key_word, before_page=_turns(deps, place)
+    )
+    return await _unreadable(deps, place, packages) if isinstance(packages, ReadFailed) else packages
 
 
 async def read_pending_items(deps: WorkerDeps, place: Asking) -> PendingItems | Unreadable:

@@ -92,10 +92,10 @@ WITH looked_at AS (
     UNION ALL
     SELECT
         'batch ' || b.id,
-        'is sealed and due since ' || coalesce(b.not_before, b.created_at) || ', and nobody has looked'
+        'is ' || b.state || ' and due since ' || coalesce(b.not_before, b.created_at) || ', and nobody has looked'
     FROM batches AS b
     WHERE
-        b.state = 'sealed' AND coalesce(b.not_before, b.created_at) < now() - $2::interval
+        b.state IN ('sealed', 'refused') AND coalesce(b.not_before, b.created_at) < now() - $2::interval
         AND NOT EXISTS (SELECT FROM looked_at AS k WHERE k.batch_key = b.batch_key)
     UNION ALL
     SELECT 'batch ' || b.id, 'its lease ended at ' || b.lease_expires_at || ', and nobody took it over'
