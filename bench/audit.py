@@ -51,8 +51,8 @@ FILL = (
     FROM plan WHERE NOT waits
     """,
     """
-    INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at)
-    SELECT id, 1, 1, 'released', now() FROM batches
+    INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)
+    SELECT id, 1, 1, 'released', now(), jsonb_build_object('release_package_id', release_package_id) FROM batches
     """,
     """
     INSERT INTO release_items (

@@ -78,6 +78,14 @@ CORRUPTIONS = {
         "A4",
         "UPDATE attempts SET outcome = 'in_doubt' RETURNING batch_id",
     ),
+    "A4 a package that no answer named": (
+        "A4",
+        "UPDATE batches SET release_package_id = 'other' RETURNING id",
+    ),
+    "A4 an item that is gone": (
+        "A4",
+        "DELETE FROM release_items WHERE id = (SELECT max(id) FROM release_items) RETURNING batch_id",
+    ),
     "A4 a released item of a batch that is not": (
         "A4",
         (

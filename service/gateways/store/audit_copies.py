@@ -39,8 +39,8 @@ INSERT INTO batches (
     '00000000-0000-7000-8000-0000000000b1', '00000000-0000-7000-8000-0000000000c1', 'p', 'w', 'u', '{a}', 'self-test',
     'quiet', 1, 'released', '1', now()
 );
-INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at)
-VALUES ('00000000-0000-7000-8000-0000000000b1', 1, 1, 'released', now());
+INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)
+VALUES ('00000000-0000-7000-8000-0000000000b1', 1, 1, 'released', now(), '{"release_package_id": "1"}');
 INSERT INTO release_items (
     id, request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state
 ) VALUES

@@ -149,7 +149,8 @@ WITH proven AS (
     FROM attempts AS a
     JOIN batches AS b ON b.id = a.batch_id AND b.state = 'released'
     WHERE
-        a.outcome = 'released' OR a.manual
+        a.manual
+        OR (a.outcome = 'released' AND a.evidence ->> 'release_package_id' = b.release_package_id)
         OR (
             a.evidence -> 'looks' -> -1 ->> 'saw' = 'found'
             AND a.evidence -> 'looks' -> -1 ->> 'release_package_id' = b.release_package_id
@@ -165,6 +166,13 @@ WITH proven AS (
     FROM release_items AS i
     LEFT JOIN batches AS b ON b.id = i.batch_id
     WHERE i.state = 'released' AND (b.state IS DISTINCT FROM 'released' OR b.release_package_id IS NULL)
+    UNION ALL
+    SELECT 'batch ' || b.id, 'was made of ' || b.item_count || ' items, and has ' || count(i.id)
+    FROM batches AS b
+    LEFT JOIN release_items AS i ON i.batch_id = b.id AND i.holder_id IS NULL
+    WHERE b.state <> 'split'
+    GROUP BY b.id, b.item_count
+    HAVING count(i.id) <> b.item_count
     UNION ALL
     SELECT
         'package ' || b.release_package_id || ' of ' || b.project_id || '/' || b.workspace,

@@ -202,7 +202,8 @@ WITH batch AS (
 ), attempt AS (
     UPDATE attempts AS a SET
         outcome = $9, finished_at = now(), sent_at = $10, http_status = $11, error_code = $12, error_msg = $13,
-        vendor_request_id = $14
+        vendor_request_id = $14,
+        evidence = CASE WHEN $7::text IS NOT NULL THEN jsonb_build_object('release_package_id', $7::text) END
     FROM batch AS b
     WHERE a.batch_id = b.id AND a.outcome IS NULL
 )
