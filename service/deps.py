@@ -6,20 +6,24 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
 import structlog
 from arq.connections import ArqRedis
 
+from service.core.breakers import Breaker
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError, MigrationError, Unavailable
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
-from service.gateways.permits import READ, Credential, Limits, Permits
+from service.gateways.limits import Credential, Limits
+from service.gateways.permits import READ, Permits
 from service.gateways.queue import Doorbells, open_redis, translated
+from service.gateways.store.breakers import open_breakers
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
 from service.gateways.vendor.client import VendorClient
@@ -31,6 +35,8 @@ T = TypeVar("T")
 HTTP_POOL = PoolSize(smallest=2, largest=16)
 HEALTH_POOL = PoolSize(smallest=0, largest=2)
 _START_RETRY_SECONDS = 1.0
+#: Of the backoff base: how often one failed call may be repeated whatever else happens.
+_RETRY_PERIOD = 6
 _START_LOG_SECONDS = 10.0
 _CANCEL_AGAIN_SECONDS = 0.1
 
@@ -103,9 +109,13 @@ async def open_worker_deps(
     pool = PoolSize(smallest=2, largest=pool_size)
     async with open_deps(settings, pool=pool) as deps, VendorClient(config) as vendor:
         credential = credential_of(config.auth)
-        permits = Permits(deps.redis, limits_of(settings), credential=credential)
-        read_limits = replace(limits_of(settings), workspace_rate=0)
-        read_permits = Permits(deps.redis, read_limits, credential=credential, operation=READ)
+        limits = limits_of(settings)
+        read_limits = replace(limits, workspace_rate=0, workspace_concurrency=0, breaker=None)
+        remembered = partial(remembered_breakers, deps.database)
+        permits = Permits(deps.redis, limits, credential=credential, remembered=remembered)
+        read_permits = Permits(
+            deps.redis, read_limits, credential=credential, operation=READ, remembered=remembered
+        )
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
         yield WorkerDeps(
             **shared, vendor=vendor, permits=permits, read_permits=read_permits, worker_name=new_worker_name()
@@ -176,7 +186,21 @@ def limits_of(settings: Settings) -> Limits:
         workspace_rate=settings.workspace_rate,
         concurrency=settings.vendor_concurrency,
         permit_life=settings.lease + settings.call_timeout,
+        workspace_concurrency=settings.workspace_concurrency,
+        retry_share=settings.retry_budget,
+        retry_period=settings.backoff_base * _RETRY_PERIOD,
+        breaker=settings.breaker_policy,
     )
+
+
+async def remembered_breakers(database: Database, credential: str) -> Sequence[Breaker]:
+    """Return the open breakers of a credential.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    async with database.connection() as connection:
+        return await open_breakers(connection, credential)
 
 
 def credential_of(auth: Auth) -> Credential:

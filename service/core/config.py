@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from service.core.addresses import host_of, is_base_url, is_loopback, origin_of
 from service.core.backoff import Backoff
+from service.core.breakers import BreakerPolicy
 from service.core.errors import ConfigurationError
 from service.core.planning import VENDOR_MAX_ITEMS, Window
 from service.core.reconciling import ReconcilePolicy
@@ -33,6 +34,9 @@ from service.core.wording import sentence_of
 
 #: Five wrong signatures lock the vendor's key for five minutes, so it is asked at most once a minute.
 AUTHENTICATION_PAUSE = timedelta(seconds=60)
+#: Of the backoff base: the first pause of a breaker.
+_FIRST_PROBE_AFTER = 5
+_LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 #: Far from what a period may be, near enough that no sum of periods overflows.
 _LONGEST = timedelta(days=7)
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
@@ -92,12 +96,15 @@ class Settings(BaseModel):
     vendor_rate: Annotated[Rate, Field(alias="RELEASE_VENDOR_RATE")] = 8.0
     workspace_rate: Annotated[Rate, Field(alias="RELEASE_WORKSPACE_RATE")] = 0.0
     vendor_concurrency: Annotated[int, Field(alias="RELEASE_VENDOR_CONCURRENCY", ge=1, le=1_000)] = 16
+    workspace_concurrency: Annotated[int, Field(alias="RELEASE_WORKSPACE_CONCURRENCY", ge=0, le=1_000)] = 0
     call_timeout: Annotated[Seconds, Field(alias="RELEASE_CALL_TIMEOUT_SECONDS")] = timedelta(seconds=30)
     lease: Annotated[Seconds, Field(alias="RELEASE_LEASE_SECONDS")] = timedelta(seconds=45)
     grace: Annotated[Seconds, Field(alias="RELEASE_GRACE_SECONDS")] = timedelta(seconds=40)
     max_attempts: Annotated[int, Field(alias="RELEASE_MAX_ATTEMPTS", ge=1, le=1_000)] = 8
     backoff_base: Annotated[Seconds, Field(alias="RELEASE_BACKOFF_BASE_SECONDS")] = timedelta(seconds=1)
     backoff_cap: Annotated[Seconds, Field(alias="RELEASE_BACKOFF_CAP_SECONDS")] = timedelta(seconds=300)
+    retry_budget: Annotated[Rate, Field(alias="RELEASE_RETRY_BUDGET", le=100)] = 0.2
+    max_age: Annotated[Seconds, Field(alias="RELEASE_MAX_AGE_SECONDS")] = timedelta(days=1)
     settle: Annotated[Seconds, Field(alias="RELEASE_SETTLE_SECONDS")] = timedelta(seconds=60)
     recheck: Annotated[Seconds, Field(alias="RELEASE_RECHECK_SECONDS")] = timedelta(seconds=3)
     reconcile_budget: Annotated[Seconds, Field(alias="RELEASE_RECONCILE_SECONDS")] = timedelta(seconds=900)
@@ -145,6 +152,14 @@ class Settings(BaseModel):
             backoff=Backoff(base=self.backoff_base, cap=self.backoff_cap),
             authentication_pause=AUTHENTICATION_PAUSE,
             settle=self.settle,
+            max_age=self.max_age,
+        )
+
+    @property
+    def breaker_policy(self) -> BreakerPolicy:
+        """How long a breaker that opened by failures waits for its probes."""
+        return BreakerPolicy(
+            pause=self.backoff_base * _FIRST_PROBE_AFTER, cap=min(_LONGEST_PROBE_PAUSE, self.backoff_cap)
         )
 
     @property

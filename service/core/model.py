@@ -4,7 +4,7 @@ Every enum here has a Postgres enum of the same values; a test compares the two.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -131,6 +131,8 @@ class Batch:
     counted_attempts: int
     #: Whether an earlier call for it was in doubt, so that a later no may only mean that the earlier one worked.
     was_in_doubt: bool = False
+    #: Since it was sealed, when it was claimed for this call.
+    age: timedelta = timedelta(0)
     traceparent: str | None = None
 
     @property

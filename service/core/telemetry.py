@@ -74,8 +74,12 @@ class LogEvent(StrEnum):
     READ_FAILED = "read.failed"
     #: reason
     RECONCILE_FAILED = "reconcile.failed"
-    #: reason, pause_seconds; the vendor refused our key: nothing is called before a probe
+    #: scope (a workspace, or the credential), cause, reason, openings, pause_seconds; then one probe at a time
     BREAKER_OPENED = "breaker.opened"
+    #: scope, cause; a probe worked
+    BREAKER_CLOSED = "breaker.closed"
+    #: reason; a change of a breaker could not be written to Postgres
+    BREAKER_NOT_KEPT = "breaker.not_kept"
     #: scope, pause_seconds
     THROTTLE_OBSERVED = "throttle.observed"
     #: skew_seconds

@@ -1,8 +1,8 @@
 """What an outcome means for a batch and its items. Pure: the one place where retries are decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import assert_never
+from typing import Self, assert_never
 
 from service.core.backoff import Backoff, throttle_pause
 from service.core.model import AttemptOutcome, BatchState, ItemError, ItemState, WaitReason
@@ -29,6 +29,12 @@ class RetryPolicy:
     authentication_pause: timedelta
     #: How long after a call that is in doubt the vendor may still be carrying it out.
     settle: timedelta
+    #: A batch that failed after so long is not tried again.
+    max_age: timedelta = timedelta(days=1)
+
+    def at_age(self, age: timedelta) -> Self:
+        """Return the policy for a batch of this age: one that is too old has no tries left."""
+        return replace(self, max_attempts=0) if age >= self.max_age else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ If it dies here: before the seal the items still wait; after it the lease runs o
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
 from service.core.ids import new_id
-from service.core.model import Batch, ClosedBy
+from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, decide_window, package_name
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
@@ -69,7 +69,7 @@ def decide_due(lane: Lane, batch_key: UUID, deps: WorkerDeps) -> Due | None:
         return None
     asking = Asking(batch_key=batch_key, project_id=lane.project_id, workspace=lane.workspace)
     if lane.has_sealed_due:
-        return Due(asking=asking, closed_by=None)
+        return Due(asking=replace(asking, is_retry=lane.sealed_tries > 0), closed_by=None)
     if lane.waiting is None:
         return None
     match decide_window(lane.waiting, deps.settings.window, now=lane.now):
@@ -89,12 +89,13 @@ async def take_permit(deps: WorkerDeps, due: Due) -> Permit | None:
 
 
 async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None:
-    """Record what holds a key back; it costs its requests nothing but time."""
+    """Record what holds a key back, or, where retries are used up, a batch; it costs nothing but time."""
     log.debug(
         LogEvent.PERMIT_REFUSED, wait_reason=refused.reason.value, delay_seconds=refused.delay.total_seconds()
     )
+    write = batches.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
     async with deps.database.connection() as connection:
-        await lanes.hold(connection, batch_key, reason=refused.reason, delay=refused.delay)
+        await write(connection, batch_key, reason=refused.reason, delay=refused.delay)
 
 
 async def claim_or_give_back(deps: WorkerDeps, due: Due, permit: Permit) -> ClaimedBatch | None:

@@ -36,7 +36,7 @@ from service.core.reconciling import (
     with_look,
 )
 from service.core.telemetry import LogEvent
-from service.core.verdict import rejection
+from service.core.verdict import RetryPolicy, rejection
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.ring import ring_now
@@ -53,7 +53,7 @@ _AROUND_A_READ = timedelta(seconds=5)
 
 _USED_UP = ItemError(
     code="attempts-used-up",
-    message="The vendor has no such package, and the attempts are used up.",
+    message="The vendor has no such package, and the attempts or the time for them are used up.",
     retryable=True,
     vendor=None,
 )
@@ -139,7 +139,7 @@ async def settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
     standing = Standing(
         absent_for=doubt.absent_for,
         in_doubt_for=doubt.in_doubt_for,
-        has_attempts_left=doubt.counted_attempts < deps.settings.max_attempts,
+        has_attempts_left=has_attempts_left(doubt, deps.settings.retry_policy),
         was_refused=doubt.refusal is not None,
     )
     decision = decide(look, standing, policy=deps.settings.reconcile_policy)
@@ -150,6 +150,11 @@ async def settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
             await reconciling.keep_look(connection, doubt, evidence=evidence, delay=decision.delay)
     else:
         await conclude(deps, doubt, decision, evidence)
+
+
+def has_attempts_left(doubt: Doubt, policy: RetryPolicy) -> bool:
+    """Tell whether a batch may be sent again: not too often, and not when it is too old."""
+    return doubt.counted_attempts < policy.at_age(doubt.now - doubt.created_at).max_attempts
 
 
 async def conclude(

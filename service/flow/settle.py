@@ -19,7 +19,6 @@ from service.core.outcomes import (
     CallReport,
     InDoubt,
     NotSent,
-    NotSentCause,
     Outcome,
     Rejected,
     Released,
@@ -30,6 +29,7 @@ from service.core.telemetry import LogEvent
 from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
 from service.flow.announce import announce
+from service.flow.breakers import keep_breakers
 from service.gateways.permits import Asking, Permit
 from service.gateways.store import batches, progress
 from service.gateways.store.batches import AttemptRecord
@@ -50,7 +50,7 @@ async def settle(
         report.outcome,
         counted_attempts=batch.counted_attempts,
         items=len(batch.pending_item_ids),
-        policy=deps.settings.retry_policy,
+        policy=deps.settings.retry_policy.at_age(batch.age),
         was_in_doubt=batch.was_in_doubt,
     )
     try:
@@ -113,9 +113,6 @@ async def conclude_permit(
 ) -> None:
     """Hand the permit back and share what its outcome means; without Redis it ends by itself."""
     match outcome:
-        case NotSent(cause=NotSentCause.AUTHENTICATION, error=error):
-            seconds = pause.total_seconds() if pause else 0
-            log.error(LogEvent.BREAKER_OPENED, reason=error.error_msg, pause_seconds=seconds)
         case Throttled(scope=scope):
             seconds = pause.total_seconds() if pause else 0
             log.warning(LogEvent.THROTTLE_OBSERVED, scope=scope.value, pause_seconds=seconds)
@@ -123,9 +120,23 @@ async def conclude_permit(
             pass  # the rest concerns this batch alone
     try:
         async with asyncio.timeout(_CONCLUDE_WITHIN_SECONDS):
-            await deps.permits.conclude(asking, permit, outcome=outcome, pause=pause)
+            changed = await deps.permits.conclude(asking, permit, outcome=outcome, pause=pause)
     except (QueueUnavailable, TimeoutError) as error:
         log.warning(LogEvent.QUEUE_LOST, reason=str(error) or "no answer in time")
+    else:
+        await keep_breakers(deps, changed, words=_words(outcome))
+
+
+def _words(outcome: Outcome | None) -> str | None:
+    match outcome:
+        case Released() | None:
+            return None
+        case InDoubt(reason=reason, error=error):
+            return error.error_msg or reason
+        case Rejected(error=error) | Throttled(error=error) | NotSent(error=error):
+            return error.error_msg
+        case _:
+            assert_never(outcome)
 
 
 def record_of(report: CallReport) -> AttemptRecord:

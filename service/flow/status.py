@@ -128,6 +128,8 @@ def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> W
             if not waits:
                 return Wait(reason=None, until=None)
             first = min(waits, key=lambda item: item.batch_not_before or moment)
+            if request.hold is not None and (first.batch_not_before or moment) <= moment:
+                return Wait(reason=request.hold.reason, until=request.hold.until)
             return Wait(reason=first.batch_wait_reason, until=first.batch_not_before)
         case _:
             return Wait(reason=None, until=None)

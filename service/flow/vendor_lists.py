@@ -18,6 +18,7 @@ from service.core.outcomes import NotSent, NotSentCause, Throttled
 from service.core.reconciling import Unreadable
 from service.core.refusal import ListedItem
 from service.deps import WorkerDeps
+from service.flow.breakers import keep_breakers
 from service.gateways.permits import Asking, Permit
 from service.gateways.vendor.lists import Listing, ReadFailed
 from service.gateways.vendor.records import PackageDetail, ReleasePackage
@@ -144,6 +145,9 @@ async def _unreadable(deps: WorkerDeps, place: Asking, failed: ReadFailed) -> Un
             pause = deps.settings.retry_policy.authentication_pause
         case _:
             pass  # concerns this read alone
-    await deps.read_permits.conclude(place, Permit(permit_id="-"), outcome=failed.reason, pause=pause)
     error = failed.reason.error
+    changed = await deps.read_permits.conclude(
+        place, Permit(permit_id="-"), outcome=failed.reason, pause=pause
+    )
+    await keep_breakers(deps, changed, words=error.error_msg)
     return Unreadable(reason=error.error_msg or error.error_code or type(failed.reason).__name__)

@@ -3,55 +3,31 @@
 Without Redis there is no permit, and without a permit there is no call.
 """
 
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import assert_never
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
+from service.core.breakers import Breaker, BreakerReason
 from service.core.errors import QueueUnavailable
 from service.core.model import WaitReason
-from service.core.outcomes import (
-    InDoubt,
-    NotSent,
-    NotSentCause,
-    Outcome,
-    Rejected,
-    Released,
-    Throttled,
-)
+from service.core.outcomes import Outcome
+from service.gateways.limits import Credential, Limits, tolerance_of, what_happened
 from service.gateways.queue import translated
-from service.gateways.vendor.classify import is_service_error
 
 _SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
 CREATE_PACKAGE = "create_package"
 #: All lists together: the vendor limits each alone, so this is on the safe side.
 READ = "read"
-#: Of an interval: takes up the lateness of callers that come back.
-_TOLERANCE = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What may be called; a rate of 0 is no limit."""
-
-    rate: float
-    workspace_rate: float
-    concurrency: int
-    #: How long a permit counts as a running call when nobody hands it back.
-    permit_life: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """Names of a credential that do not show it: of who it is, and of the very key."""
-
-    name: str
-    #: Another secret of the same name has to prove itself again.
-    key_digest: str
+#: After a loss of Redis nothing is known of the last second, so it is waited out.
+_SETTLING_MS = 1000
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +37,8 @@ class Asking:
     batch_key: UUID
     project_id: str
     workspace: str
+    #: Whether an earlier call for the same batch failed.
+    is_retry: bool = False
 
     @property
     def place(self) -> str:
@@ -75,6 +53,8 @@ class Permit:
     permit_id: str
     #: How often the credential had been refused when the permit was granted.
     refusals: int = 0
+    #: Whether it was taken from the retry budget.
+    cost_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +65,33 @@ class Refused:
     delay: timedelta
 
 
+Remembered = Callable[[str], Awaitable[Sequence[Breaker]]]
+
+
+async def nothing_remembered(_credential: str) -> Sequence[Breaker]:
+    """Return no breakers: for a limiter whose breakers are kept nowhere else."""
+    return ()
+
+
 class Permits:
-    """The shared limiter of one credential's calls of one operation."""
+    """The shared limiter of one credential's calls of one operation.
+
+    ``remembered`` returns the open breakers of a credential, to be put back after Redis lost its memory.
+    """
 
     def __init__(
-        self, redis: Redis, limits: Limits, *, credential: Credential, operation: str = CREATE_PACKAGE
+        self,
+        redis: Redis,
+        limits: Limits,
+        *,
+        credential: Credential,
+        operation: str = CREATE_PACKAGE,
+        remembered: Remembered = nothing_remembered,
     ) -> None:
         self._redis = redis
         self._limits = limits
+        self._name = credential.name
+        self._remembered = remembered
         self._ask = redis.register_script(_SCRIPTS.joinpath("ask.lua").read_text(encoding="utf-8"))
         self._conclude = redis.register_script(_SCRIPTS.joinpath("conclude.lua").read_text(encoding="utf-8"))
         self._credential = f"{_PREFIX}:{credential.name}"
@@ -103,21 +102,52 @@ class Permits:
         self._breaker = f"{self._credential}:breaker"
 
     async def prepare(self) -> None:
-        """Mark a limiter without memory as such now, so that its first second is over when work comes.
+        """Put the breakers back into a limiter without memory, and begin its first second.
 
         Raises:
-            QueueUnavailable: Redis does not answer.
+            Unavailable: Redis does not answer, or what remembers the breakers.
         """
         with translated():
-            if await self._redis.set(f"{_PREFIX}:born", "0", nx=True):
-                await self._redis.set(f"{_PREFIX}:settling", "1", px=1000)
+            if await self._redis.exists(f"{_PREFIX}:born"):
+                return
+        breakers = await self._remembered(self._name)
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                for breaker in breakers:
+                    self._put_back(pipeline, breaker)
+                pipeline.set(f"{_PREFIX}:settling", "1", px=_SETTLING_MS)
+                pipeline.set(f"{_PREFIX}:born", "1")
+                await pipeline.execute()
+
+    def _put_back(self, pipeline: Pipeline, breaker: Breaker) -> None:
+        if breaker.until is None:
+            return
+        ends, changed = (round(moment.timestamp() * 1000) for moment in (breaker.until, breaker.changed_at))
+        if breaker.reason is BreakerReason.AUTHENTICATION:
+            pipeline.set(self._breaker, "1", pxat=ends)
+            return
+        operation = f"{self._credential}:{CREATE_PACKAGE}"
+        place = f"{breaker.project_id}/{breaker.workspace}"
+        key = f"{operation}:{place}:breaker" if breaker.workspace else f"{operation}:breaker"
+        pipeline.hset(key, mapping={"until": ends, "changed": changed, "openings": breaker.openings})
+        pipeline.pexpireat(key, ends + _HOUR_MS)
+        if breaker.workspace:
+            pipeline.zadd(f"{operation}:open", {place: ends + _HOUR_MS})
 
     async def ask(self, asking: Asking) -> Permit | Refused:
         """Take a permit, or learn what is in the way.
 
         Raises:
-            QueueUnavailable: Redis does not answer, so there is no permit.
+            Unavailable: Redis does not answer, or what remembers its breakers; so there is no permit.
         """
+        answer = await self._ask_once(asking)
+        if answer is None:
+            await self.prepare()
+            answer = await self._ask_once(asking)
+        return answer or Refused(reason=WaitReason.RATE, delay=timedelta(milliseconds=_SETTLING_MS))
+
+    async def _ask_once(self, asking: Asking) -> Permit | Refused | None:
+        """Ask the script; None where the limiter has no memory."""
         permit_id = uuid4().hex
         limits = self._limits
         arguments: list[str | int | float] = [
@@ -129,25 +159,28 @@ class Permits:
             permit_id,
             _milliseconds(limits.permit_life),
             asking.batch_key.hex,
+            limits.workspace_concurrency,
+            int(asking.is_retry),
+            limits.retry_share,
+            _milliseconds(limits.retry_period),
         ]
         try:
             with translated():
                 answer = await self._ask(keys=self._keys_of_ask(asking), args=arguments)
         except BaseException:
-            await self._give_up(permit_id)
+            await self._give_up(asking, permit_id)
             raise
         if answer[0] == 1:
-            return Permit(permit_id=permit_id, refusals=answer[1])
-        wait_ms = float(answer[2])
-        return Refused(reason=WaitReason(answer[1].decode()), delay=timedelta(milliseconds=wait_ms))
+            return Permit(permit_id=permit_id, refusals=answer[1], cost_retry=answer[2] == 1)
+        return None if answer[1] == b"unborn" else refusal_of(answer[1].decode(), float(answer[2]))
 
     async def conclude(
         self, asking: Asking, permit: Permit, *, outcome: Outcome | None, pause: timedelta | None
-    ) -> None:
+    ) -> list[Breaker]:
         """Say that the call of a permit has ended, and let all workers know what its outcome means for them.
 
         ``pause`` is how long a throttled scope or a refused credential rests. Without a conclusion a permit ends
-        with its life.
+        with its life. Returns the breakers that opened, opened again, or closed.
 
         Raises:
             QueueUnavailable: Redis does not answer.
@@ -163,22 +196,50 @@ class Permits:
             f"{workspace}:pause",
             f"{workspace}:slow",
             f"{self._operation}:last_throttled",
+            f"{workspace}:in_flight",
+            f"{self._operation}:breaker",
+            f"{workspace}:breaker",
+            f"{self._operation}:recovered",
+            f"{self._operation}:retries",
+            f"{workspace}:lead",
+            f"{self._operation}:active",
+            f"{self._operation}:open",
         ]
+        policy = self._limits.breaker
+        happened = what_happened(outcome)
         arguments: list[str | int] = [
             permit.permit_id,
-            what_happened(outcome),
+            "nothing" if happened == "failed" and policy is None else happened,
             _milliseconds(pause or timedelta(0)),
             permit.refusals,
             asking.place,
+            int(permit.cost_retry),
+            _milliseconds(policy.pause) if policy else 0,
+            _milliseconds(policy.cap) if policy else 0,
         ]
         with translated():
-            await self._conclude(keys=keys, args=arguments)
+            changes = await self._conclude(keys=keys, args=arguments)
+        return [self._changed(asking, change) for change in changes]
 
-    async def _give_up(self, permit_id: str) -> None:
+    def _changed(self, asking: Asking, change: Sequence[bytes]) -> Breaker:
+        whose, reason, changed, ends, openings = change
+        is_wide = whose == b"credential"
+        return Breaker(
+            credential=self._name,
+            project_id="" if is_wide else asking.project_id,
+            workspace="" if is_wide else asking.workspace,
+            reason=BreakerReason(reason.decode()),
+            changed_at=_moment(changed),
+            openings=int(openings),
+            until=None if ends == b"0" else _moment(ends),
+        )
+
+    async def _give_up(self, asking: Asking, permit_id: str) -> None:
         """Hand a permit back whose grant may have been lost on the way; without Redis it ends with its life."""
         try:
             with translated():
                 await self._redis.zrem(self._in_flight, permit_id)
+                await self._redis.zrem(f"{self._workspace(asking)}:in_flight", permit_id)
         except QueueUnavailable:
             return
 
@@ -200,35 +261,27 @@ class Permits:
             f"{workspace}:slow",
             f"{self._operation}:place:{asking.batch_key.hex}",
             f"{workspace}:place:{asking.batch_key.hex}",
+            f"{workspace}:in_flight",
+            f"{workspace}:crowd",
+            f"{self._operation}:breaker",
+            f"{workspace}:breaker",
+            f"{self._operation}:recovered",
+            f"{self._operation}:retries",
         ]
 
     def _workspace(self, asking: Asking) -> str:
         return f"{self._operation}:{asking.place}"
 
 
-def what_happened(outcome: Outcome | None) -> str:
-    """Say what an outcome means for the calls of others."""
-    match outcome:
-        case Released():
-            return "accepted"
-        case Rejected(error=error):
-            return "accepted" if is_service_error(error) else "nothing"
-        case Throttled(scope=scope):
-            return f"throttled_{scope.value}"
-        case NotSent(cause=NotSentCause.AUTHENTICATION):
-            return "refused"
-        case NotSent() | InDoubt() | None:
-            return "nothing"
-        case _:
-            assert_never(outcome)
+def refusal_of(reason: str, wait_ms: float) -> Refused:
+    """Read a refusal; batches that wait for the retry budget do not come back together."""
+    wait_reason = WaitReason(reason)
+    share = random.uniform(0.5, 1) if wait_reason is WaitReason.BACKOFF else 1.0  # noqa: S311 - spreads, hides nothing
+    return Refused(reason=wait_reason, delay=timedelta(milliseconds=wait_ms * share))
 
 
-def tolerance_of(rate: float) -> float:
-    """Return the part of an interval that a call may come early.
-
-    It is what the stated burst, a quarter of the rate and one call at least, leaves: none for slow rates.
-    """
-    return min(_TOLERANCE, max(rate / 4 - 1, 0.0))
+def _moment(milliseconds: bytes) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 def _interval_ms(rate: float) -> float:

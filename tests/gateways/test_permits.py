@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from arq.connections import ArqRedis
 
+from service.core.breakers import Breaker, BreakerPolicy, BreakerReason
 from service.core.errors import QueueUnavailable
 from service.core.model import WaitReason
 from service.core.outcomes import (
+    InDoubt,
     NotSent,
     NotSentCause,
     Outcome,
@@ -22,7 +25,8 @@ from service.core.outcomes import (
     VendorError,
 )
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.permits import Asking, Credential, Limits, Permit, Permits, Refused, tolerance_of
+from service.gateways.limits import Credential, Limits, tolerance_of
+from service.gateways.permits import Asking, Permit, Permits, Refused
 from service.gateways.queue import open_redis
 
 CREDENTIAL = Credential(name="c", key_digest="k")
@@ -34,6 +38,7 @@ NO = Rejected(
     ),
 )
 RELEASED = Released(release_package_id="1", request_id=None)
+DOUBT = InDoubt(reason="reset", error=NO_WORDS)
 REFUSED_KEY = NotSent(cause=NotSentCause.AUTHENTICATION, error=NO_WORDS)
 
 
@@ -53,6 +58,12 @@ def limits(*, rate: float = 0, workspace_rate: float = 0, concurrency: int = 100
     )
 
 
+def failing_limits(*, pause: float, cap: float = 60, rate: float = 0) -> Limits:
+    """Limits under which failures open breakers, and only ten retries are saved up."""
+    policy = BreakerPolicy(pause=timedelta(seconds=pause), cap=timedelta(seconds=cap))
+    return replace(limits(rate=rate), breaker=policy, retry_period=timedelta(hours=1))
+
+
 async def proven(redis: ArqRedis, chosen: Limits) -> Permits:
     """A limiter that is past its first second and whose credential the vendor has taken."""
     permits = Permits(redis, chosen, credential=CREDENTIAL)
@@ -66,14 +77,14 @@ def asking(*, workspace: str = "ws", key: UUID | None = None) -> Asking:
     return Asking(batch_key=key or uuid4(), project_id="p", workspace=workspace)
 
 
-async def take(permits: Permits, who: Asking, *, within: float = 10.0) -> float:
+async def take(permits: Permits, who: Asking, *, within: float = 10.0, outcome: Outcome = RELEASED) -> float:
     """Ask again and again as told until there is a permit; returns when it came."""
     give_up_at = time.monotonic() + within
     while time.monotonic() < give_up_at:
         answer = await permits.ask(who)
         if isinstance(answer, Permit):
             at = time.monotonic()
-            await permits.conclude(who, answer, outcome=RELEASED, pause=None)
+            await permits.conclude(who, answer, outcome=outcome, pause=None)
             return at
         await asyncio.sleep(answer.delay.total_seconds())
     raise AssertionError("no permit in time")
@@ -338,3 +349,193 @@ async def conclude_with(
     permit = await permits.ask(who)
     assert isinstance(permit, Permit)
     await permits.conclude(who, permit, outcome=outcome, pause=pause)
+
+
+async def fail(permits: Permits, *, workspace: str = "ws", times: int = 5) -> list[Breaker]:
+    """Make calls that fail; returns what that changed."""
+    changes: list[Breaker] = []
+    for _ in range(times):
+        changes += await one_call(permits, DOUBT, workspace=workspace)
+    return changes
+
+
+async def one_call(permits: Permits, outcome: Outcome, *, workspace: str = "ws") -> list[Breaker]:
+    who = asking(workspace=workspace)
+    permit = await permits.ask(who)
+    assert isinstance(permit, Permit), permit
+    return await permits.conclude(who, permit, outcome=outcome, pause=None)
+
+
+async def pause_over(permits: Permits, workspace: str = "ws") -> None:
+    """Wait until an open breaker lets a probe through, and take that."""
+    answer = await permits.ask(asking(workspace=workspace))
+    assert isinstance(answer, Refused)
+    assert answer.reason is WaitReason.BREAKER_OPEN
+    await asyncio.sleep(answer.delay.total_seconds())
+
+
+async def test_five_failures_open_a_workspace_and_no_other(redis: ArqRedis) -> None:
+    """The fifth failure in a row opens the workspace's breaker; another workspace is called as before."""
+    permits = await proven(redis, failing_limits(pause=30))
+    first = await fail(permits, times=4)
+    opened = await fail(permits, times=1)
+    here, there = [await permits.ask(asking(workspace=name)) for name in ("ws", "other")]
+
+    assert first == []
+    assert [(breaker.workspace, breaker.openings, breaker.reason) for breaker in opened] == [
+        ("ws", 1, BreakerReason.FAILURES)
+    ]
+    assert isinstance(here, Refused)
+    assert here.reason is WaitReason.BREAKER_OPEN
+    assert isinstance(there, Permit)
+
+
+async def test_a_call_in_ten_that_fails_opens_nothing(redis: ArqRedis) -> None:
+    """A vendor that fails now and then is called on: of 300 calls every tenth in doubt, no breaker opens."""
+    permits = await proven(redis, failing_limits(pause=30))
+    changes = [
+        change
+        for number in range(300)
+        for change in await one_call(permits, DOUBT if number % 10 < 1 else RELEASED)
+    ]
+
+    assert changes == []
+
+
+async def test_an_open_breaker_lets_one_probe_through_after_ever_longer_pauses(redis: ArqRedis) -> None:
+    """One probe at a time; a failed one doubles the pause up to the cap, one that works closes the breaker."""
+    permits = await proven(redis, failing_limits(pause=0.2, cap=0.5))
+    changes = await fail(permits)
+    for _ in range(3):
+        await pause_over(permits)
+        changes += await fail(permits, times=1)
+    await pause_over(permits)
+    probe = await permits.ask(asking())
+    beside_it = await permits.ask(asking())
+    assert isinstance(probe, Permit)
+    closed = await permits.conclude(asking(), probe, outcome=RELEASED, pause=None)
+    after = [await permits.ask(asking()) for _ in range(5)]
+
+    assert isinstance(beside_it, Refused)
+    assert [round(change.pause.total_seconds(), 1) for change in changes] == [0.2, 0.4, 0.5, 0.5]
+    assert [change.until for change in closed] == [None]
+    assert all(isinstance(answer, Permit) for answer in after)
+
+
+async def test_a_probe_that_was_not_made_makes_room_for_the_next(redis: ArqRedis) -> None:
+    """A permit that is handed back unused neither closes the breaker nor blocks it."""
+    permits = await proven(redis, failing_limits(pause=0.1))
+    await fail(permits)
+    await pause_over(permits)
+    unused = await permits.ask(asking())
+    assert isinstance(unused, Permit)
+    await permits.conclude(asking(), unused, outcome=None, pause=None)
+    next_probe, beside_it = [await permits.ask(asking()) for _ in range(2)]
+
+    assert isinstance(next_probe, Permit)
+    assert isinstance(beside_it, Refused)
+
+
+async def test_most_workspaces_failing_open_the_credential(redis: ArqRedis) -> None:
+    """Two of three active workspaces open all; a probe that works frees the others from their own pauses."""
+    permits = await proven(redis, failing_limits(pause=0.3))
+    await one_call(permits, RELEASED, workspace="good")
+    first = await fail(permits, workspace="a")
+    second = await fail(permits, workspace="b")
+    good = await permits.ask(asking(workspace="good"))
+    await pause_over(permits, "b")
+    closed = await one_call(permits, RELEASED, workspace="b")
+    other = await permits.ask(asking(workspace="a"))
+
+    assert [breaker.workspace for breaker in first] == ["a"]
+    assert [breaker.workspace for breaker in second] == ["b", ""]
+    assert isinstance(good, Refused)
+    assert [(breaker.workspace, breaker.until) for breaker in closed] == [("b", None), ("", None)]
+    assert isinstance(other, Permit)
+
+
+async def test_the_first_second_after_a_breaker_has_half_the_rate(redis: ArqRedis) -> None:
+    """At 20 calls/s the workspace that comes back makes at most 11 in its first second, the probe included."""
+    permits = await proven(redis, failing_limits(pause=0.2, rate=20))
+    for _ in range(5):
+        await take(permits, asking(), outcome=DOUBT)
+    await pause_over(permits)
+    probed_at = await take(permits, asking())
+    times = [
+        at - probed_at for one in await asyncio.gather(*(takes(permits, 3) for _ in range(8))) for at in one
+    ]
+
+    assert sum(at < 1.0 for at in times) <= 11
+
+
+async def test_a_workspace_has_its_own_limit_of_calls_at_once(redis: ArqRedis) -> None:
+    """With 2 at once a workspace, the third waits and another workspace does not; a permit back makes room."""
+    permits = await proven(redis, replace(limits(), workspace_concurrency=2))
+    first, second, third = [await permits.ask(asking()) for _ in range(3)]
+    other = await permits.ask(asking(workspace="other"))
+    assert isinstance(first, Permit)
+    await permits.conclude(asking(), first, outcome=RELEASED, pause=None)
+    again = await permits.ask(asking())
+
+    assert isinstance(second, Permit)
+    assert isinstance(third, Refused)
+    assert third.reason is WaitReason.CONCURRENCY
+    assert isinstance(other, Permit)
+    assert isinstance(again, Permit)
+
+
+async def retry(permits: Permits, outcome: Outcome) -> Permit | Refused:
+    who = replace(asking(workspace=uuid4().hex), is_retry=True)
+    answer = await permits.ask(who)
+    if isinstance(answer, Permit):
+        await permits.conclude(who, answer, outcome=outcome, pause=None)
+    return answer
+
+
+async def test_retries_that_fail_use_the_budget_up(redis: ArqRedis) -> None:
+    """Ten failing retries are let through, the eleventh waits; ten first calls earn two more."""
+    permits = await proven(redis, failing_limits(pause=30))
+    answers = [await retry(permits, DOUBT) for _ in range(11)]
+    for _ in range(11):
+        await one_call(permits, RELEASED)
+    more = [await retry(permits, DOUBT) for _ in range(3)]
+    last = answers[-1]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True] * 10 + [False]
+    assert isinstance(last, Refused)
+    assert last.reason is WaitReason.BACKOFF
+    assert [isinstance(answer, Permit) for answer in more] == [True, True, False]
+
+
+async def test_retries_that_work_cost_nothing(redis: ArqRedis) -> None:
+    """Forty retries that are released go through one after the other."""
+    permits = await proven(redis, failing_limits(pause=30))
+    answers = [await retry(permits, RELEASED) for _ in range(40)]
+
+    assert all(isinstance(answer, Permit) for answer in answers)
+
+
+async def test_open_breakers_survive_the_loss_of_redis(redis: ArqRedis) -> None:
+    """A limiter without memory gets them back before it gives a permit: failures and a refused key alike."""
+    kept: list[Breaker] = []
+
+    async def remembered(_credential: str) -> list[Breaker]:
+        return kept
+
+    permits = Permits(redis, failing_limits(pause=30), credential=CREDENTIAL, remembered=remembered)
+    await proven(redis, failing_limits(pause=30))
+    kept += await fail(permits)
+    await redis.flushdb()
+    here, there = [await permits.ask(asking(workspace=name)) for name in ("ws", "other")]
+    assert isinstance(there, Permit)
+    kept += await permits.conclude(
+        asking(workspace="other"), there, outcome=REFUSED_KEY, pause=timedelta(seconds=60)
+    )
+    await redis.flushdb()
+    refused = await permits.ask(asking(workspace="third"))
+
+    assert isinstance(here, Refused)
+    assert here.reason is WaitReason.BREAKER_OPEN
+    assert here.delay > timedelta(seconds=5)
+    assert isinstance(refused, Refused)
+    assert refused.reason is WaitReason.BREAKER_OPEN

@@ -6,18 +6,24 @@
 --
 -- KEYS: 1 born, 2 settling, 3 operation, 4 workspace, 5 in flight, 6 crowd, 7 proven, 8 refusals, 9 breaker,
 --       10 operation's pause, 11 operation's slow start, 12 workspace's pause, 13 workspace's slow start,
---       14 place in the operation's queue, 15 place in the workspace's queue
+--       14 place in the operation's queue, 15 place in the workspace's queue, 16 workspace's calls in flight,
+--       17 workspace's crowd, 18 operation's failure breaker, 19 workspace's failure breaker,
+--       20 when the operation's breaker closed last, 21 retry budget
 -- ARGV: 1 operation interval, 2 its tolerance, 3 workspace interval, 4 its tolerance (interval 0 = no limit),
---       5 most calls at once, 6 permit id, 7 its life, 8 batch key
--- Answers {1, refusals} when granted, else {0, reason, wait}.
+--       5 most calls at once, 6 permit id, 7 its life, 8 batch key, 9 most calls at once of the workspace (0 = no limit),
+--       10 whether the call is a retry, 11 share of first calls that may be retried, 12 period of one retry besides
+-- Answers {1, refusals, whether it cost a retry} when granted, else {0, reason, wait}. A limiter without memory answers
+-- {0, 'unborn', 0}: it gives no permit before the breakers were put back.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
-local SETTLING = 1000 -- after a loss of Redis nothing is known of the last second, so it is waited out
 local UNUSED = 3 -- intervals that nobody used: places were given out to callers that did not come
 local PLACE_KEPT = 30000 -- how late a caller may come to its place
 local LONGEST_WAIT = 5000 -- one that waits longer looks again at half time, whether those before it came
 local CROWD_STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
+local MOST_RETRIES = 10 -- that the budget saves up
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 'unborn', '0'} end
 
 local function refuse(reason, wait)
   if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
@@ -70,6 +76,40 @@ local function pass(scope)
   redis.call('DEL', scope.place)
 end
 
+-- How long until one of a few calls at once may be free: the more callers wait, the less often each asks.
+local function wait_in_crowd(key, at_once)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - 2 * LONGEST_WAIT)
+  redis.call('ZADD', key, now, ARGV[8])
+  redis.call('PEXPIRE', key, 4 * LONGEST_WAIT)
+  return math.min(CROWD_STEP * (1 + redis.call('ZCARD', key) / (4 * at_once)), LONGEST_WAIT)
+end
+
+local function is_full(key, at_once)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  return redis.call('ZCARD', key) >= at_once
+end
+
+-- How long an open breaker lets nothing through; 0 = this call may be its probe. One that opened before the
+-- credential's closed need not wait for its own time.
+local recovered = tonumber(redis.call('GET', KEYS[20]) or '0')
+local function wait_for_probe(key)
+  local ends = number(key, 'until')
+  if ends > now and number(key, 'changed') > recovered then return ends - now end
+  if number(key, 'probe_until') > now then return wait_in_crowd(KEYS[17], 1) end
+  return 0
+end
+
+local function retries_left()
+  local at = number(KEYS[21], 'at')
+  if at == 0 then return MOST_RETRIES end
+  return math.min(MOST_RETRIES, number(KEYS[21], 'left') + (now - at) / tonumber(ARGV[12]))
+end
+
+local function keep_retries(left)
+  redis.call('HSET', KEYS[21], 'left', tostring(math.min(left, MOST_RETRIES)), 'at', tostring(now))
+  redis.call('PEXPIRE', KEYS[21], math.ceil(MOST_RETRIES * tonumber(ARGV[12])) + 1000)
+end
+
 local breaker = left(KEYS[9])
 if breaker > 0 then return refuse('breaker_open', breaker) end
 local operation_pause = left(KEYS[10])
@@ -77,23 +117,32 @@ if operation_pause > 0 then return refuse('rate', operation_pause) end
 local workspace_pause = left(KEYS[12])
 if workspace_pause > 0 then return refuse('workspace_rate', workspace_pause) end
 
-local operation_interval, workspace_interval = tonumber(ARGV[1]), tonumber(ARGV[3])
-if redis.call('SET', KEYS[1], tostring(now), 'NX') then
-  redis.call('SET', KEYS[2], '1', 'PX', SETTLING)
+local probed = {}
+for _, key in ipairs({KEYS[18], KEYS[19]}) do
+  if redis.call('EXISTS', key) == 1 then
+    local wait = wait_for_probe(key)
+    if wait > 0 then return refuse('breaker_open', wait) end
+    table.insert(probed, key)
+  end
 end
+-- A probe is limited by its breaker.
+local is_retry = ARGV[10] == '1' and #probed == 0
+local retries = retries_left()
+if is_retry and retries < 1 then return refuse('backoff', (1 - retries) * tonumber(ARGV[12])) end
+
+local operation_interval, workspace_interval = tonumber(ARGV[1]), tonumber(ARGV[3])
+-- A workspace without a rate of its own that comes back from a pause has half the operation's.
+if workspace_interval == 0 and left(KEYS[13]) > 0 then workspace_interval = operation_interval end
 local settling = left(KEYS[2])
 if settling > 0 and (operation_interval > 0 or workspace_interval > 0) then
   return refuse('rate', settling)
 end
 
-redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
 local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
-if redis.call('ZCARD', KEYS[5]) >= at_once then
-  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - 2 * LONGEST_WAIT)
-  redis.call('ZADD', KEYS[6], now, ARGV[8])
-  redis.call('PEXPIRE', KEYS[6], 4 * LONGEST_WAIT)
-  local crowd = redis.call('ZCARD', KEYS[6])
-  return refuse('concurrency', math.min(CROWD_STEP * (1 + crowd / (4 * at_once)), LONGEST_WAIT))
+if is_full(KEYS[5], at_once) then return refuse('concurrency', wait_in_crowd(KEYS[6], at_once)) end
+local workspace_at_once = tonumber(ARGV[9])
+if workspace_at_once > 0 and is_full(KEYS[16], workspace_at_once) then
+  return refuse('concurrency', wait_in_crowd(KEYS[17], workspace_at_once))
 end
 
 local workspace = workspace_interval > 0 and scope_of(KEYS[4], KEYS[15], KEYS[13], workspace_interval, tonumber(ARGV[4]))
@@ -109,7 +158,19 @@ if operation then
 end
 if workspace then pass(workspace) end
 
-redis.call('ZADD', KEYS[5], now + tonumber(ARGV[7]), ARGV[6])
-redis.call('PEXPIRE', KEYS[5], tonumber(ARGV[7]) + 60000)
+local ends = now + tonumber(ARGV[7])
+for _, key in ipairs({KEYS[5], KEYS[16]}) do
+  redis.call('ZADD', key, ends, ARGV[6])
+  redis.call('PEXPIRE', key, tonumber(ARGV[7]) + 60000)
+end
 redis.call('ZREM', KEYS[6], ARGV[8])
-return {1, tonumber(redis.call('GET', KEYS[8]) or '0')}
+redis.call('ZREM', KEYS[17], ARGV[8])
+for _, key in ipairs(probed) do
+  redis.call('HSET', key, 'probe', ARGV[6], 'probe_until', tostring(ends))
+end
+if is_retry then
+  keep_retries(retries - 1)
+elseif ARGV[10] == '0' and tonumber(ARGV[11]) > 0 then
+  keep_retries(retries + tonumber(ARGV[11]))
+end
+return {1, tonumber(redis.call('GET', KEYS[8]) or '0'), is_retry and 1 or 0}

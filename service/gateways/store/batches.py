@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from service.core.batch_key import BatchKey
-from service.core.model import AttemptOutcome, Batch, ClosedBy, ItemError
+from service.core.model import AttemptOutcome, Batch, ClosedBy, ItemError, WaitReason
 from service.core.outcomes import VendorError
 from service.core.verdict import Verdict
 from service.gateways.store.database import Connection
@@ -142,7 +142,8 @@ WITH batch AS (
         FOR NO KEY UPDATE SKIP LOCKED
     )
     RETURNING
-        id, epoch, project_id, workspace, apply_user_id, approver_ids, package_name, counted_attempts, traceparent
+        id, epoch, project_id, workspace, apply_user_id, approver_ids, package_name, counted_attempts, traceparent,
+        clock_timestamp() - created_at AS age
 ), attempt AS (
     INSERT INTO attempts (batch_id, number, epoch)
     SELECT b.id, 1 + coalesce((SELECT max(a.number) FROM attempts AS a WHERE a.batch_id = b.id), 0), b.epoch
@@ -154,7 +155,7 @@ WITH batch AS (
 )
 SELECT
     b.id, b.epoch, b.project_id, b.workspace, b.apply_user_id, b.approver_ids, b.package_name,
-    b.counted_attempts, b.traceparent,
+    b.counted_attempts, b.traceparent, b.age,
     (SELECT number FROM attempt) AS attempt_number,
     EXISTS (SELECT FROM attempts AS a WHERE a.batch_id = b.id AND a.outcome = 'in_doubt') AS was_in_doubt,
     ARRAY(SELECT i.pending_item_id FROM items AS i WHERE i.holder_id IS NULL ORDER BY i.id) AS pending_item_ids
@@ -176,8 +177,27 @@ async def claim_sealed(connection: Connection, batch_key: UUID, *, lease: Lease)
         attempt_number=row["attempt_number"],
         counted_attempts=row["counted_attempts"],
         was_in_doubt=row["was_in_doubt"],
+        age=row["age"],
         traceparent=row["traceparent"],
     )
+
+
+# The sealed batch that would be claimed next, which waits instead; its key goes on.
+PUT_OFF: LiteralString = """
+UPDATE batches SET not_before = now() + $2::interval, wait_reason = $3, updated_at = now()
+WHERE id = (
+    SELECT id FROM batches
+    WHERE batch_key = $1 AND state = 'sealed' AND coalesce(not_before, created_at) <= clock_timestamp()
+    ORDER BY created_at
+    LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
+
+
+async def put_off(connection: Connection, batch_key: UUID, *, reason: WaitReason, delay: timedelta) -> None:
+    """Have the oldest sealed batch of a key that is due wait, at no cost."""
+    await connection.execute(PUT_OFF, batch_key, delay, reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

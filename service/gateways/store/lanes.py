@@ -25,6 +25,8 @@ class Lane:
     next_due: datetime | None
     #: The earliest time at which a sealed batch of this key may be sent, and its workspace.
     sealed_from: datetime | None
+    #: Failed calls of the sealed batch that would be claimed now.
+    sealed_tries: int
     #: The earliest time at which a refused batch of this key may be looked into.
     refused_from: datetime | None
     #: Until when the key is held back.
@@ -48,6 +50,7 @@ class Lane:
             waiting=waiting,
             next_due=row["next_due"],
             sealed_from=row["sealed_from"],
+            sealed_tries=row["sealed_tries"],
             refused_from=row["refused_from"],
             held_until=row["held_until"],
         )
@@ -72,7 +75,7 @@ WITH due AS (
     ORDER BY priority, id
     LIMIT $2
 ), sealed AS (
-    SELECT project_id, workspace, coalesce(not_before, created_at) AS sealed_from
+    SELECT project_id, workspace, coalesce(not_before, created_at) AS sealed_from, created_at, counted_attempts
     FROM batches
     WHERE batch_key = $1 AND state = 'sealed'
 )
@@ -90,6 +93,12 @@ SELECT
         ORDER BY due_from LIMIT 1
     ) AS next_due,
     (SELECT min(sealed_from) FROM sealed) AS sealed_from,
+    coalesce(
+        (
+            SELECT counted_attempts FROM sealed
+            WHERE sealed_from <= clock_timestamp() ORDER BY created_at LIMIT 1
+        ), 0
+    ) AS sealed_tries,
     (SELECT min(not_before) FROM batches WHERE batch_key = $1 AND state = 'refused') AS refused_from,
     (SELECT until FROM holds WHERE batch_key = $1) AS held_until
 """

@@ -26,6 +26,7 @@ class Doubt:
     package_name: str
     batch_key: UUID
     counted_attempts: int
+    created_at: datetime
     pending_item_ids: frozenset[str]
     #: Packages of other batches of ours that have the same name: callers may choose one name for several.
     siblings: frozenset[str]
@@ -60,6 +61,7 @@ class Doubt:
             package_name=row["package_name"],
             batch_key=row["batch_key"],
             counted_attempts=row["counted_attempts"],
+            created_at=row["created_at"],
             pending_item_ids=frozenset(row["pending_item_ids"]),
             siblings=frozenset(row["siblings"]),
             attempt_number=row["number"],
@@ -93,10 +95,11 @@ WITH due AS (
     UPDATE batches AS b SET epoch = epoch + 1, not_before = now() + $2::interval
     FROM due AS d WHERE b.id = d.id
     RETURNING b.id, b.epoch, b.project_id, b.workspace, b.apply_user_id, b.package_name, b.batch_key,
-        b.counted_attempts
+        b.counted_attempts, b.created_at
 )
 SELECT
     l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name, l.batch_key, l.counted_attempts,
+    l.created_at,
     a.number, a.finished_at, a.evidence, a.outcome, a.http_status, a.error_code, a.error_msg, a.vendor_request_id,
     now() AS now,
     ARRAY(

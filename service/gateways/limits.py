@@ -1,0 +1,75 @@
+"""What the limiter goes by: the limits, whose they are, and what an outcome means for the calls of others."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_never
+
+from service.core.breakers import BreakerPolicy
+from service.core.outcomes import (
+    InDoubt,
+    NotSent,
+    NotSentCause,
+    Outcome,
+    Rejected,
+    Released,
+    Throttled,
+)
+from service.gateways.vendor.classify import is_service_error
+
+#: Of an interval: takes up the lateness of callers that come back.
+_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may be called; a rate of 0 is no limit."""
+
+    rate: float
+    workspace_rate: float
+    concurrency: int
+    #: How long a permit counts as a running call when nobody hands it back.
+    permit_life: timedelta
+    #: Calls at once of one workspace; 0 is no limit.
+    workspace_concurrency: int = 0
+    #: Share of first calls that may be retried.
+    retry_share: float = 0.2
+    #: One retry a period besides.
+    retry_period: timedelta = timedelta(seconds=6)
+    #: None: failures of these calls open no breaker.
+    breaker: BreakerPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """Names of a credential that do not show it: of who it is, and of the very key."""
+
+    name: str
+    #: Another secret of the same name has to prove itself again.
+    key_digest: str
+
+
+def what_happened(outcome: Outcome | None) -> str:
+    """Say what an outcome means for the calls of others."""
+    match outcome:
+        case Released():
+            return "accepted"
+        case Rejected(error=error):
+            return "accepted" if is_service_error(error) else "nothing"
+        case Throttled(scope=scope):
+            return f"throttled_{scope.value}"
+        case NotSent(cause=NotSentCause.AUTHENTICATION):
+            return "refused"
+        case InDoubt() | NotSent(cause=NotSentCause.UNREACHABLE | NotSentCause.UNAVAILABLE):
+            return "failed"
+        case NotSent() | None:
+            return "nothing"
+        case _:
+            assert_never(outcome)
+
+
+def tolerance_of(rate: float) -> float:
+    """Return the part of an interval that a call may come early.
+
+    It is what the stated burst, a quarter of the rate and one call at least, leaves: none for slow rates.
+    """
+    return min(_TOLERANCE, max(rate / 4 - 1, 0.0))
