@@ -79,7 +79,7 @@ class LogEvent(StrEnum):
     #: scope, cause; a probe worked
     BREAKER_CLOSED = "breaker.closed"
     #: reason; a change of a breaker could not be written to Postgres
-    BREAKER_NOT_KEPT = "breaker.not_kept"
+    BREAKER_LOST = "breaker.lost"
     #: scope, pause_seconds
     THROTTLE_OBSERVED = "throttle.observed"
     #: skew_seconds

@@ -29,7 +29,7 @@ async def keep_breakers(deps: WorkerDeps, changed: Sequence[Breaker], *, words: 
             for breaker in changed:
                 await store.keep_breaker(connection, breaker)
     except DatabaseUnavailable as error:
-        log.warning(LogEvent.BREAKER_NOT_KEPT, reason=str(error))
+        log.warning(LogEvent.BREAKER_LOST, reason=str(error))
 
 
 def _log(breaker: Breaker, words: str | None) -> None:

@@ -235,6 +235,30 @@ def test_a_vendor_without_words_is_given_some() -> None:
     assert verdict.error.message == "The vendor refused the release."
 
 
+@pytest.mark.parametrize(
+    ("age", "state"), [(timedelta(hours=23), BatchState.SEALED), (timedelta(hours=24), BatchState.FAILED)]
+)
+def test_a_failed_try_of_an_old_batch_was_its_last(age: timedelta, state: BatchState) -> None:
+    """Past the maximum age a failure ends the batch, whatever attempts are left."""
+    policy = POLICY.at_age(age)
+    verdict = judge(not_sent(NotSentCause.UNREACHABLE), counted_attempts=0, policy=policy, items=1)
+
+    assert verdict.batch_state is state
+
+
+def test_waiting_fails_no_batch_however_old() -> None:
+    """A throttle, a refused signature and a doubt lead to the same as for a new batch."""
+    policy = POLICY.at_age(timedelta(days=9))
+    outcomes: list[Outcome] = [
+        throttled(ThrottleScope.OPERATION),
+        not_sent(NotSentCause.AUTHENTICATION),
+        InDoubt(reason="reset", error=ERROR),
+    ]
+    states = [judge(outcome, counted_attempts=0, policy=policy, items=1).batch_state for outcome in outcomes]
+
+    assert states == [BatchState.SEALED, BatchState.SEALED, BatchState.IN_DOUBT]
+
+
 def test_a_refused_signature_stops_for_a_minute() -> None:
     """Five wrong signatures lock the vendor's key, so the next call is a pause away."""
     verdict = judge(not_sent(NotSentCause.AUTHENTICATION), counted_attempts=0, policy=POLICY, items=1)

@@ -117,6 +117,20 @@ MUTATIONS = (
         test="tests/core/test_refusal.py::test_halving_finds_exactly_the_bad_items_within_the_bound",
     ),
     Mutation(
+        guard="a limiter without memory gets its breakers back before it gives a permit",
+        file="service/gateways/permits.py",
+        old="self._put_back(pipeline, breaker)",
+        new="pass",
+        test="tests/gateways/test_permits.py::test_open_breakers_survive_the_loss_of_redis",
+    ),
+    Mutation(
+        guard="an open breaker lets one probe through at a time",
+        file="service/gateways/limiter/ask.lua",
+        old="if number(key, 'probe_until') > now then",
+        new="if number(key, 'probe_until') > 2 * now then",
+        test="tests/gateways/test_permits.py::test_an_open_breaker_lets_one_probe_through_after_ever_longer_pauses",
+    ),
+    Mutation(
         guard="packages of ours under the same name are no decoys",
         file="service/flow/reconcile.py",
         old="and package.package_id not in doubt.siblings",

@@ -170,7 +170,7 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
         await start(stack, workers=3)
         ids = await stack.submit_all([body(str(n), workspace=f"ws-{n % 6}") for n in range(60)])
         await eventually(lambda: has_opened(stack), within=20.0)
-        await asyncio.sleep(10)  # the outage itself
+        await asyncio.sleep(6)  # the outage itself
         during = await stack.emulator.calls()
         await stack.emulator.put_faults({"rate_user": 0, "rate_api": 0})
         ended_at = time.time()
@@ -178,7 +178,7 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
         calls = await stack.emulator.calls()
         after = [call for call in calls if call["at"] > ended_at]
 
-        assert len(during) < 50, "10 s at 8 calls/s would be 80, and each batch alone would retry faster"
+        assert len(during) < 45, "five a workspace until it opens, some in flight by then, and probes"
         assert most_in_a_second(calls) <= 10
         assert {request["state"] for request in requests} == {"released"}
         assert after[-1]["at"] - ended_at < 40
