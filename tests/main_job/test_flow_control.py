@@ -57,7 +57,7 @@ async def test_the_rate_holds_over_throttles_kills_and_a_lost_redis(stack_with: 
         "RELEASE_RECHECK_SECONDS": "0.5",
     }
     async with stack_with(throttles, **settings) as stack:
-        items = [str(number) for number in range(60)]
+        items = [str(number) for number in range(45)]
         for workspace in range(3):
             known = [{"pending_item_id": item} for item in items if int(item) % 3 == workspace]
             await stack.emulator.register_items(f"ws-{workspace}", known)
@@ -168,7 +168,7 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
     }
     async with stack_with({"rules": [{"fault": UNAVAILABLE}]}, **settings) as stack:
         await start(stack, workers=3)
-        ids = await stack.submit_all([body(str(n), workspace=f"ws-{n % 6}") for n in range(60)])
+        ids = await stack.submit_all([body(str(n), workspace=f"ws-{n % 6}") for n in range(42)])
         await eventually(lambda: has_opened(stack), within=20.0)
         await asyncio.sleep(6)  # the outage itself
         during = await stack.emulator.calls()
