@@ -45,10 +45,12 @@ FILL = (
         id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name, closed_by, item_count, state,
         release_package_id, finished_at
     )
-    SELECT DISTINCT ON (batch_id)
-        batch_id, batch_key, 'project', 'workspace', 'applicant', '{approver}'::text[], 'release-' || batch_id,
-        'quiet'::closed_by, 50, 'released'::batch_state, 'package-' || batch_id, now()
+    SELECT
+        batch_id, (array_agg(batch_key))[1], 'project', 'workspace', 'applicant', '{approver}'::text[],
+        'release-' || batch_id, 'quiet'::closed_by, count(*) * $1::integer, 'released'::batch_state,
+        'package-' || batch_id, now()
     FROM plan WHERE NOT waits
+    GROUP BY batch_id
     """,
     """
     INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)
@@ -91,6 +93,7 @@ async def fill(database_url: str, requests: int) -> None:
     connection = await asyncpg.connect(database_url)
     arguments: dict[int, tuple[int, ...]] = {
         0: (requests, WAITING_OF, REQUESTS_A_BATCH),
+        2: (ITEMS_A_REQUEST,),
         4: (ITEMS_A_REQUEST,),
     }
     try:
