@@ -17,6 +17,7 @@ from service.core.breakers import Breaker
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError, MigrationError, Unavailable
+from service.core.failpoint import Failpoint, FailpointName
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
@@ -66,6 +67,8 @@ class WorkerDeps(Deps):
     read_permits: Permits
     #: Names this process on leases.
     worker_name: str
+    #: Where a test makes this process stop itself.
+    failpoint: Failpoint
 
 
 @asynccontextmanager
@@ -107,7 +110,12 @@ async def open_worker_deps(
     """
     config = vendor_config(settings, credentials)
     pool = PoolSize(smallest=2, largest=pool_size)
-    async with open_deps(settings, pool=pool) as deps, VendorClient(config) as vendor:
+    failpoint = Failpoint(settings.failpoint)
+    before_write = partial(failpoint.pass_point, FailpointName.BEFORE_WRITE)
+    async with (
+        open_deps(settings, pool=pool) as deps,
+        VendorClient(config, before_write=before_write) as vendor,
+    ):
         credential = credential_of(config.auth)
         limits = limits_of(settings)
         read_limits = replace(limits, workspace_rate=0, workspace_concurrency=0, breaker=None)
@@ -118,7 +126,12 @@ async def open_worker_deps(
         )
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
         yield WorkerDeps(
-            **shared, vendor=vendor, permits=permits, read_permits=read_permits, worker_name=new_worker_name()
+            **shared,
+            vendor=vendor,
+            permits=permits,
+            read_permits=read_permits,
+            worker_name=new_worker_name(),
+            failpoint=failpoint,
         )
 
 

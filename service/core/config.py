@@ -25,6 +25,7 @@ from service.core.addresses import host_of, is_base_url, is_loopback, origin_of
 from service.core.backoff import Backoff
 from service.core.breakers import BreakerPolicy
 from service.core.errors import ConfigurationError
+from service.core.failpoint import FailpointName
 from service.core.planning import VENDOR_MAX_ITEMS, Window
 from service.core.reconciling import ReconcilePolicy
 from service.core.sources import SECRETS_DIRECTORY, misspelt, read_setting
@@ -116,6 +117,7 @@ class Settings(BaseModel):
         "info"
     )
     log_format: Annotated[Literal["json", "console"] | None, Field(alias="RELEASE_LOG_FORMAT")] = None
+    failpoint: Annotated[FailpointName | None, Field(alias="RELEASE_FAILPOINT")] = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str], *, secrets: Path = SECRETS_DIRECTORY) -> Self:
@@ -252,10 +254,17 @@ def _exposure_faults(settings: Settings) -> Iterator[str]:
                 f"{name}: expected https://host, or http to a loopback address, without user, query and "
                 f"fragment; given {origin_of(url)}"
             )
-    if settings.vendor_auth == "none" and not is_loopback(host_of(settings.vendor_url or "")):
+    if is_loopback(host_of(settings.vendor_url or "")):
+        return
+    if settings.vendor_auth == "none":
         yield (
             "RELEASE_VENDOR_AUTH: expected aksk or token, since RELEASE_VENDOR_URL is not a loopback address; "
             "given none"
+        )
+    if settings.failpoint is not None:
+        yield (
+            "RELEASE_FAILPOINT: expected none, since RELEASE_VENDOR_URL is not a loopback address; "
+            f"given {settings.failpoint}"
         )
 
 

@@ -83,6 +83,12 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("BACKOFF_BASE_SECONDS", "0", 'expected more than 0 seconds; given "0"'),
         ("BACKOFF_CAP_SECONDS", "x", 'expected a number of seconds; given "x"'),
         ("SWEEP_SECONDS", "0", 'expected more than 0 seconds; given "0"'),
+        ("FAILPOINT", "somewhere", "expected one of 'after_answer' or 'before_write'; given \"somewhere\""),
+        (
+            "FAILPOINT",
+            "before_write",
+            "expected none, since RELEASE_VENDOR_URL is not a loopback address; given before_write",
+        ),
         ("LOG_LEVEL", "loud", "expected one of 'debug', 'info', 'warning' or 'error'; given \"loud\""),
         ("LOG_FORMAT", "xml", "expected one of 'json' or 'console'; given \"xml\""),
         ("HTTP_HOST", "\udcff", "expected UTF-8 text; given other bytes"),
@@ -279,7 +285,6 @@ def test_a_slip_in_a_name_is_refused(given: str, meant: str) -> None:
     "name",
     [
         "RELEASE_API_KEY",
-        "RELEASE_FAILPOINT",
         "RELEASE_MAX_WAITING",
         "RELEASE_MAX_WAITING_PER_WORKSPACE",
         "RELEASE_RETENTION_DAYS",
