@@ -61,6 +61,8 @@ class LogEvent(StrEnum):
     BATCH_FAILED = "batch.failed"
     #: rejected, parts; the vendor refused the batch as a whole
     BATCH_SPLIT = "batch.split"
+    #: reason; the lease of a running call could not be extended; the next beat tries again
+    HEARTBEAT_FAILED = "heartbeat.failed"
     #: outcome; the lease had been taken over, so nothing was written
     OUTCOME_FENCED = "outcome.fenced"
 

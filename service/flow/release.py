@@ -8,9 +8,11 @@ If it dies here: nobody knows whether the call was made; the lease runs out and 
 import asyncio
 from dataclasses import dataclass
 
+from service.core.failpoint import FailpointName
 from service.core.model import Batch
 from service.core.outcomes import NO_WORDS, CallReport, InDoubt
 from service.deps import WorkerDeps
+from service.flow.heartbeat import beating
 from service.flow.settle import settle
 from service.gateways.permits import Asking, Permit
 
@@ -26,12 +28,14 @@ class ClaimedBatch:
 
 async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> None:
     """Call the vendor for a batch and settle what comes of it, also where the call is cut off."""
-    try:
-        report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
-    except BaseException:
-        await asyncio.shield(settle(deps, claimed.batch, _cut_off(), asking=asking, permit=permit))
-        raise
-    await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
+    with beating(deps, claimed.batch):
+        try:
+            report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
+        except BaseException:
+            await asyncio.shield(settle(deps, claimed.batch, _cut_off(), asking=asking, permit=permit))
+            raise
+        deps.failpoint.pass_point(FailpointName.AFTER_ANSWER)
+        await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
 
 
 def _cut_off() -> CallReport:
