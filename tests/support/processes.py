@@ -113,6 +113,11 @@ class ServiceProcess:
         return found or ("ended" if has_ended else None)
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a signal has stopped the process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def _environment(given: Mapping[str, str], *, home: Path) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     ours = {"HOME": str(home), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
