@@ -53,6 +53,24 @@ async def test_what_shows_within_the_settle_time_is_never_taken_for_absent(
         await assert_ledger_agrees(stack, [request])
 
 
+async def test_what_shows_between_the_two_looks_is_not_sent_again(stack_with: StackWith) -> None:
+    """The first look sees nothing, which proves nothing: the second finds the package, after the one call."""
+    faults = {
+        "already_packaged": "lax",
+        "rules": [{"fault": "drop_after", "count": 1}],
+        "list_lag_seconds": 4,
+    }
+    times = {**QUICK, "RELEASE_RECHECK_SECONDS": "6"}
+    async with stack_with(faults, **times) as stack:
+        accepted = await submit_one(stack)
+        request = await stack.wait_for(accepted["id"], "released", within=30.0)
+        attempt = await first_attempt(stack, request)
+
+        assert [look["saw"] for look in attempt["evidence"]["looks"]] in (["absent", "found"], ["found"])
+        assert len(await stack.emulator.calls()) == 1
+        await assert_ledger_agrees(stack, [request])
+
+
 LATE_SECONDS = 4
 LATER_THAN_SETTLE = [
     {"rules": [{"fault": "late_effect", "count": 1, "seconds": LATE_SECONDS}]},

@@ -18,6 +18,13 @@ CAREFUL = pytest.mark.parametrize(
     ("already_packaged", "in_doubt"), [("strict", "resend"), ("lax", "park")], ids=["strict", "park"]
 )
 
+#: A worker whose call may be held for some seconds.
+SLOWER = {
+    "RELEASE_CALL_TIMEOUT_SECONDS": "7",
+    "RELEASE_LEASE_SECONDS": "8",
+    "RELEASE_GRACE_SECONDS": "8",
+}
+
 
 async def freeze_in_the_call(stack: Stack) -> tuple[ServiceProcess, str]:
     """Freeze a worker while the vendor has made the package and not yet answered; returns it, and the request."""
@@ -92,6 +99,27 @@ async def test_a_worker_that_wakes_up_before_its_write_makes_no_second_package(
         assert await stack.show(settled["id"]) == settled
         assert statuses[1:] == ([400] if in_doubt == "resend" else [])
         assert [package["items"] for package in await stack.emulator.packages()] == [["1"]]
+
+
+async def test_a_worker_that_wakes_up_during_the_call_of_the_next_leaves_it_alone(
+    stack_with: StackWith,
+) -> None:
+    """The batch is being sent again, under a new epoch: what the old worker has to say is about another call."""
+    async with stack_with({"rules": [{"fault": "drop_before", "count": 1}]}, **QUICK) as stack:
+        await stack.emulator.register_items("ws-1", [{"pending_item_id": "1"}])
+        await stack.start_api()
+        zombie, request_id = await freeze_after_the_answer(stack)
+        await stack.emulator.hold("before_apply")
+        await stack.start_worker(**SLOWER)
+        await stack.emulator.wait_until_held(within=40.0)
+        zombie.send(signal.SIGCONT)
+        await zombie.wait_for_line("outcome.fenced")
+        await stack.emulator.let_go()
+        released = await stack.wait_for(request_id, "released")
+        attempts = (await stack.batch(released["items"][0]["batch_id"]))["attempts"]
+
+        assert [attempt["outcome"] for attempt in attempts] == ["in_doubt", "released"]
+        await assert_ledger_agrees(stack, [released])
 
 
 async def test_the_gap_that_is_left_is_the_one_that_the_readme_names(stack_with: StackWith) -> None:
