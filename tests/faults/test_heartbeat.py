@@ -16,7 +16,7 @@ async def test_a_call_that_outlives_its_lease_stays_ours(stack_with: StackWith) 
         await stack.start_api()
         await stack.start_worker(**token_settings(stack))
         accepted = await stack.submit(body("1"))
-        request = await stack.wait_for(accepted["id"], "released", "in_doubt")
+        request = await stack.wait_for(accepted["id"], "released", "in_doubt", within=60.0)
         batch = await stack.batch(request["items"][0]["batch_id"])
 
         assert request["state"] == "released"

@@ -57,7 +57,7 @@ async def wake(stack: Stack, zombie: ServiceProcess) -> None:
     """Let the frozen worker go on, and wait until it has tried to write its outcome."""
     await stack.emulator.let_go()
     zombie.send(signal.SIGCONT)
-    await zombie.wait_for_line("outcome.fenced")
+    await zombie.wait_for_line("outcome.fenced", within=60.0)
 
 
 @CAREFUL
@@ -72,7 +72,7 @@ async def test_a_worker_that_wakes_up_after_its_call_changes_nothing(
         await stack.start_api()
         zombie, request_id = await freeze(stack)
         await stack.start_worker()
-        released = await stack.wait_for(request_id, "released")
+        released = await stack.wait_for(request_id, "released", within=60.0)
         await wake(stack, zombie)
 
         assert await stack.show(released["id"]) == released
@@ -91,9 +91,11 @@ async def test_a_worker_that_wakes_up_before_its_write_makes_no_second_package(
         await stack.start_api()
         zombie, request_id = await freeze_before_the_write(stack)
         await stack.start_worker()
-        settled = await stack.wait_for(request_id, "released", "needs_attention")
+        settled = await stack.wait_for(request_id, "released", "needs_attention", within=60.0)
         await wake(stack, zombie)
-        statuses = await eventually(lambda: ended_calls(stack, at_least=2 if in_doubt == "resend" else 1))
+        statuses = await eventually(
+            lambda: ended_calls(stack, at_least=2 if in_doubt == "resend" else 1), within=30.0
+        )
 
         assert settled["state"] == ("released" if in_doubt == "resend" else "needs_attention")
         assert await stack.show(settled["id"]) == settled
@@ -113,9 +115,9 @@ async def test_a_worker_that_wakes_up_during_the_call_of_the_next_leaves_it_alon
         await stack.start_worker(**SLOWER)
         await stack.emulator.wait_until_held(within=40.0)
         zombie.send(signal.SIGCONT)
-        await zombie.wait_for_line("outcome.fenced")
+        await zombie.wait_for_line("outcome.fenced", within=60.0)
         await stack.emulator.let_go()
-        released = await stack.wait_for(request_id, "released")
+        released = await stack.wait_for(request_id, "released", within=60.0)
         attempts = (await stack.batch(released["items"][0]["batch_id"]))["attempts"]
 
         assert [attempt["outcome"] for attempt in attempts] == ["in_doubt", "released"]
@@ -129,9 +131,9 @@ async def test_the_gap_that_is_left_is_the_one_that_the_readme_names(stack_with:
         await stack.start_api()
         zombie, request_id = await freeze_before_the_write(stack)
         await stack.start_worker()
-        released = await stack.wait_for(request_id, "released")
+        released = await stack.wait_for(request_id, "released", within=60.0)
         await wake(stack, zombie)
-        await eventually(lambda: ended_calls(stack, at_least=2))
+        await eventually(lambda: ended_calls(stack, at_least=2), within=30.0)
 
         assert await stack.show(released["id"]) == released
         assert len((await stack.emulator.ledger())["duplicates"]) == 1
@@ -158,7 +160,7 @@ async def test_a_worker_that_is_frozen_before_its_last_look_sends_nothing(stack_
         await locker.close()
         await eventually(lambda: is_lease_over(stack), within=20.0)
         worker.send(signal.SIGCONT)
-        request = await stack.wait_for(accepted["id"], "released")
+        request = await stack.wait_for(accepted["id"], "released", within=60.0)
         attempts = (await stack.batch(request["items"][0]["batch_id"]))["attempts"]
 
         assert attempts[0]["sent_at"] is None
