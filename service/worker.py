@@ -36,6 +36,7 @@ from service.flow.intake import Intake, open_intake
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
 from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
+from service.gateways.queue_worker import SafeWorker
 
 #: How often an idle worker asks Redis for work: 14 ms to pick a job up, for 3 % of a core.
 POLL_DELAY = timedelta(milliseconds=20)
@@ -121,30 +122,6 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
         )
-
-
-class SafeWorker(Worker):
-    """An arq worker that survives what others put into its queue, and that stops at once when told to."""
-
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start what may be started; an id that is not text would end arq's worker at every look."""
-        for job_id in job_ids:
-            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
-                return
-            if is_text(job_id):
-                await super().start_jobs([job_id])
-            else:
-                await self.pool.zrem(self.queue_name, job_id)
-                log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=repr(job_id[:100]))
-
-
-def is_text(raw: bytes) -> bool:
-    """Tell whether bytes are UTF-8."""
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:

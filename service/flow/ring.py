@@ -1,7 +1,7 @@
 """Rings the doorbell of batch keys that got work, beside the request path.
 
 Takes: notes of keys with new items.
-Leaves: one waiting doorbell a key in Redis.
+Leaves: one waiting doorbell a key in Redis; while Redis is away it goes on trying.
 If it dies here: nothing is lost; the sweep rings for every key that has been due for too long.
 """
 
@@ -22,6 +22,8 @@ from service.gateways.queue import Doorbells
 #: Notes of this long share one ring.
 _GATHER_SECONDS = 0.01
 _RINGS_AT_ONCE = 16
+#: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
+_RING_AGAIN_SECONDS = 1.0
 #: A doorbell cannot sound before its delay is over, so no second one is needed until nearly then. Of one that was
 #: there already nobody knows how long it waits.
 _NEW_BELL_LASTS = 0.9
@@ -87,9 +89,12 @@ class Waker:
         errors = await asyncio.gather(
             *(self._ring(key, items) for key, items in noted.items()), return_exceptions=True
         )
-        lost = [error for error in errors if error is not None]
+        lost = {key: error for key, error in zip(noted, errors, strict=True) if error is not None}
         if lost:
-            log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(lost[0]) or repr(lost[0]))
+            first = next(iter(lost.values()))
+            log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(first) or repr(first))
+        for key in lost:
+            asyncio.get_running_loop().call_later(_RING_AGAIN_SECONDS, partial(self.note, key, items=0))
 
     async def _ring(self, batch_key: UUID, items: int) -> None:
         now = asyncio.get_running_loop().time()

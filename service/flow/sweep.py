@@ -23,6 +23,8 @@ from service.gateways.store.database import Connection
 
 #: How long past its time something may lie before the sweep believes its doorbell lost.
 _BELL_GRACE = timedelta(seconds=1)
+#: Overdue for longer than minus that: all that waits, also what is not due yet. A look rings again in time.
+_EVERYTHING = timedelta(days=-3650)
 #: In one sweep; the next one rings for the rest.
 _MOST_RINGS = 1_000
 _LEASE_EXPIRED = ItemError(
@@ -105,12 +107,13 @@ async def expire_late_items(deps: WorkerDeps) -> int:
 
 
 async def ring_lost_bells(deps: WorkerDeps) -> int:
-    """Ring for every key whose work has been due for too long."""
+    """Ring for every key whose work has been due for too long; for all keys when Redis has forgotten everything."""
+    has_lost_all = await _has_lost_all(deps)
     async with deps.database.connection() as connection:
         keys = await lanes.overdue_keys(
             connection,
-            items_for=deps.settings.batch_linger + _BELL_GRACE,
-            batches_for=_BELL_GRACE,
+            items_for=_EVERYTHING if has_lost_all else deps.settings.batch_linger + _BELL_GRACE,
+            batches_for=_EVERYTHING if has_lost_all else _BELL_GRACE,
             limit=_MOST_RINGS,
         )
     rung = 0
@@ -121,6 +124,13 @@ async def ring_lost_bells(deps: WorkerDeps) -> int:
             log.warning(LogEvent.QUEUE_LOST, reason=str(error), keys=len(keys))
             break
     return rung
+
+
+async def _has_lost_all(deps: WorkerDeps) -> bool:
+    try:
+        return await deps.doorbells.has_lost_memory()
+    except QueueUnavailable:
+        return False
 
 
 async def forget_old_holds(deps: WorkerDeps) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from typing import Any
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
 
 from service.core.breakers import Breaker, BreakerReason
 from service.core.errors import QueueUnavailable
@@ -19,6 +21,7 @@ from service.core.model import WaitReason
 from service.core.outcomes import Outcome
 from service.gateways.limits import Credential, Limits, tolerance_of, what_happened
 from service.gateways.queue import translated
+from service.gateways.scripts import run_script
 
 _SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
@@ -166,7 +169,7 @@ class Permits:
         ]
         try:
             with translated():
-                answer = await self._ask(keys=self._keys_of_ask(asking), args=arguments)
+                answer = await self._run(self._ask, self._keys_of_ask(asking), arguments)
         except BaseException:
             await self._give_up(asking, permit_id)
             raise
@@ -207,7 +210,7 @@ class Permits:
         ]
         policy = self._limits.breaker
         happened = what_happened(outcome)
-        arguments: list[str | int] = [
+        arguments: list[str | int | float] = [
             permit.permit_id,
             "nothing" if happened == "failed" and policy is None else happened,
             _milliseconds(pause or timedelta(0)),
@@ -218,8 +221,11 @@ class Permits:
             _milliseconds(policy.cap) if policy else 0,
         ]
         with translated():
-            changes = await self._conclude(keys=keys, args=arguments)
+            changes = await self._run(self._conclude, keys, arguments)
         return [self._changed(asking, change) for change in changes]
+
+    async def _run(self, script: AsyncScript, keys: list[str], arguments: list[str | int | float]) -> Any:  # noqa: ANN401 - what the script returns
+        return await run_script(self._redis, script, keys=keys, arguments=arguments, born=f"{_PREFIX}:born")
 
     def _changed(self, asking: Asking, change: Sequence[bytes]) -> Breaker:
         whose, reason, changed, ends, openings = change

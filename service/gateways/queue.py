@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -9,11 +10,11 @@ from uuid import UUID
 
 import orjson
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix
+from arq.constants import in_progress_key_prefix, result_key_prefix
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service.core.errors import QueueUnavailable
 
@@ -22,6 +23,14 @@ DOORBELL_QUEUE = "release:doorbells"
 LOOK = "look"
 #: Most doorbells of one key that are answered at once, so also the most calls at once for one key.
 BELLS_PER_KEY = 8
+#: The end of the year 9999, the last that Python's dates know.
+_LAST_MOMENT_MS = 253_402_300_799_000
+#: A doorbell that says that it is being answered for longer than that was not written by arq.
+_LONGEST_ANSWER_MS = 86_400_000
+#: Redis' word for a key that never expires.
+_NO_END = -1
+#: Set in a Redis that has not lost its memory since somebody looked.
+_REMEMBERS = "release:doorbells:remembers"
 _ANSWER_TIMEOUT_SECONDS = 5.0
 _RING_TIMEOUT_SECONDS = 3.0
 
@@ -35,12 +44,22 @@ def deserialize_job(raw: bytes) -> dict[str, Any]:
     """Read a job from JSON; nothing from Redis is ever unpickled.
 
     Raises:
-        ValueError: not a JSON object; arq then drops the job.
+        ValueError: not a job; arq then drops it. What arq takes on trust would end its worker.
     """
     job = orjson.loads(raw)
-    if not isinstance(job, dict):
-        raise ValueError("expected a JSON object")  # noqa: TRY004 - arq wants one kind of error
+    if not (isinstance(job, dict) and all(name in job and fits(job[name]) for name, fits in _JOB.items())):
+        raise ValueError("expected the JSON of a job")
     return job
+
+
+#: What arq writes of a job: earlier tries, function, arguments, named arguments, and when it was enqueued.
+_JOB: Mapping[str, Callable[[Any], bool]] = {
+    "t": lambda tries: tries is None or type(tries) is int,
+    "f": lambda function: isinstance(function, str),
+    "a": lambda arguments: isinstance(arguments, list),
+    "k": lambda named: isinstance(named, dict),
+    "et": lambda enqueued: type(enqueued) is int and 0 <= enqueued <= _LAST_MOMENT_MS,
+}
 
 
 class translated(AbstractContextManager[None]):  # noqa: N801 - reads as a keyword where it is used
@@ -51,6 +70,11 @@ class translated(AbstractContextManager[None]):  # noqa: N801 - reads as a keywo
         if isinstance(error, RedisError | OSError | TimeoutError):
             reason = str(error) or type(error).__name__
             raise QueueUnavailable(f"Redis does not answer: {reason}") from error
+
+
+def is_refusal_of_a_key(error: ResponseError) -> bool:
+    """Tell whether Redis minds what a key holds; what it minds for another reason has an error of its own."""
+    return type(error) is ResponseError
 
 
 def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
@@ -104,12 +128,29 @@ class Doorbells:
         return False
 
     async def _is_answered(self, job_id: str) -> bool:
-        """Tell whether a worker has the job; one that waits is put back into the queue, should only that be lost."""
+        """Tell whether a worker has the job; one that waits is put back into the queue, should only that be lost.
+
+        A result, which a doorbell has not, or an answering without an end was not written by arq, and would keep the
+        doorbell silent for ever.
+        """
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.exists(in_progress_key_prefix + job_id)
+            pipeline.pttl(in_progress_key_prefix + job_id)
+            pipeline.delete(result_key_prefix + job_id)
             pipeline.zadd(DOORBELL_QUEUE, {job_id: now_ms()}, nx=True)
-            is_answered, _ = await pipeline.execute()
-        return bool(is_answered)
+            left_ms, _, _ = await pipeline.execute()
+        if left_ms == _NO_END or left_ms > _LONGEST_ANSWER_MS:
+            await self._redis.delete(in_progress_key_prefix + job_id)
+            return False
+        return int(left_ms) >= 0
+
+    async def has_lost_memory(self) -> bool:
+        """Tell, once, that Redis has forgotten everything since somebody asked last.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        with translated():
+            return bool(await self._redis.set(_REMEMBERS, "1", nx=True))
 
     async def hasten(self, batch_key: UUID) -> None:
         """Let the waiting doorbells of a key sound now.

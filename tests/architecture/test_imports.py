@@ -20,6 +20,7 @@ ALLOWED = {
         "service/deps.py",
         "service/worker.py",
         "service/gateways/queue.py",
+        "service/gateways/queue_worker.py",
         "service/gateways/permits.py",
         "service/doors/queue.py",
         "service/commands/demo_producers.py",

@@ -1,16 +1,22 @@
+"""Stacks on servers of the test's own, on Postgres behind a proxy, and several side by side."""
+
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.valkey import EmbeddedValkey
+from service.gateways.migrate import migrate
 from tests.main_job.conftest import StackWith, stack_with
 from tests.support.emulator import UNLIMITED
-from tests.support.servers import Databases, RedisDatabases
+from tests.support.proxy import PostgresProxy
+from tests.support.servers import Databases, RedisDatabases, server_directory
 from tests.support.stack import Stack, running_stack
 
-__all__ = ["QUICK", "LendStack", "StackWith", "stack_with"]
+__all__ = ["QUICK", "SOON", "LendStack", "StackOn", "StackWith", "stack_with"]
 
 LendStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
@@ -23,6 +29,74 @@ QUICK = {
     "RELEASE_GRACE_SECONDS": "4",
     "RELEASE_SWEEP_SECONDS": "0.5",
 }
+#: A call in doubt is settled within a few seconds, and a lease outlasts a short outage.
+SOON = {
+    "RELEASE_CALL_TIMEOUT_SECONDS": "2",
+    "RELEASE_LEASE_SECONDS": "4",
+    "RELEASE_GRACE_SECONDS": "5",
+    "RELEASE_SETTLE_SECONDS": "0.5",
+    "RELEASE_RECHECK_SECONDS": "0.2",
+}
+
+
+StackOn = Callable[..., AbstractAsyncContextManager[Stack]]
+
+
+@pytest.fixture
+def stack_on(tmp_path: Path) -> StackOn:
+    """A stack on these servers, with one HTTP process and one worker unless it is told otherwise."""
+
+    @asynccontextmanager
+    async def lend(
+        database_url: str,
+        redis_url: str,
+        faults: dict[str, object] | None = None,
+        *,
+        starts: bool = True,
+        **settings: str,
+    ) -> AsyncIterator[Stack]:
+        async with running_stack(
+            database_url=database_url,
+            redis_url=redis_url,
+            directory=tmp_path,
+            faults={**UNLIMITED, **(faults or {})},
+            **{**SOON, **settings},
+        ) as stack:
+            if starts:
+                await stack.start_api()
+                await stack.start_worker()
+            yield stack
+
+    return lend
+
+
+@pytest.fixture
+async def forgetful_valkey() -> AsyncIterator[EmbeddedValkey]:
+    """A running Valkey server of the test's own that keeps nothing on disk."""
+    with server_directory() as directory:
+        async with EmbeddedValkey(directory, settings={"appendonly": "no"}) as server:
+            yield server
+
+
+@pytest.fixture
+async def own_database_url(own_postgres: EmbeddedPostgres) -> str:
+    """The address of a migrated database on a server of the test's own."""
+    await migrate(own_postgres.url)
+    return own_postgres.url
+
+
+@pytest.fixture
+def socket_directory() -> Iterator[Path]:
+    """A directory with a path that is short enough for a unix socket."""
+    with server_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def proxy(database_url: str, socket_directory: Path) -> AsyncIterator[PostgresProxy]:
+    """A proxy in front of the Postgres of the test run."""
+    async with PostgresProxy(database_url, socket_directory).running() as proxy:
+        yield proxy
 
 
 @pytest.fixture

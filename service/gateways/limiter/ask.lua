@@ -173,4 +173,4 @@ if is_retry then
 elseif ARGV[10] == '0' and tonumber(ARGV[11]) > 0 then
   keep_retries(retries + tonumber(ARGV[11]))
 end
-return {1, tonumber(redis.call('GET', KEYS[8]) or '0'), is_retry and 1 or 0}
+return {1, tonumber(redis.call('GET', KEYS[8]) or '0') or 0, is_retry and 1 or 0}

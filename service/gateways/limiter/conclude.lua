@@ -80,7 +80,7 @@ if workspace_probed then redis.call('HDEL', KEYS[12], 'probe', 'probe_until') en
 
 if happened == 'accepted' then
   -- A call that began before the key was refused proves nothing about it now.
-  local refusals = tonumber(redis.call('GET', KEYS[3]) or '0')
+  local refusals = (tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
   if refusals == tonumber(ARGV[4]) and redis.call('SET', KEYS[2], '1', 'GET') == false and refusals > 0 then
     change('credential', 'authentication', 0, 0)
   end

@@ -1,0 +1,98 @@
+"""arq's worker, made to survive what others put into Redis: it drops what it cannot use, and goes on."""
+
+from typing import cast
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.worker import Worker
+from redis.exceptions import ResponseError
+
+from service.core.telemetry import LogEvent
+from service.gateways.queue import is_refusal_of_a_key
+
+log = structlog.get_logger()
+
+
+class SafeWorker(Worker):
+    """An arq worker that no entry and no key of a wrong type ends, and that stops at once when told to."""
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what may be started; an id that is not text would end arq's worker at every look."""
+        if job_ids:
+            await self._mend_scores()
+        for job_id in job_ids:
+            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
+                return
+            if is_text(job_id):
+                await self._start_job(job_id)
+            else:
+                await self.pool.zrem(self.queue_name, job_id)
+                self._log_dropped(repr(job_id[:100]))
+
+    async def _start_job(self, job_id: bytes) -> None:
+        try:
+            await super().start_jobs([job_id])
+        except (
+            OverflowError
+        ):  # its time was made infinite since the mending; what arq has taken is given back
+            self.job_counter -= 1
+            self.sem.release()
+            await self.pool.zrem(self.queue_name, job_id)
+            await self.pool.delete(in_progress_key_prefix + job_id.decode())
+            self._log_dropped(repr(job_id[:100]))
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a job; one whose own keys are of a wrong type would end arq's worker."""
+        try:
+            await super().run_job(job_id, score)
+        except ResponseError as error:
+            if not is_refusal_of_a_key(error):
+                raise
+            await self._mend_job(job_id)
+            self._log_dropped(f"{job_id[:100]!r}: {error}")
+
+    async def _poll_iteration(self) -> None:
+        try:
+            await super()._poll_iteration()
+        except ResponseError as error:
+            if not (is_refusal_of_a_key(error) and await self._drop_unless_queue(self.queue_name)):
+                raise
+            self._log_dropped(self.queue_name)
+
+    async def _mend_scores(self) -> None:
+        """Make 0 and less, which arq leaves lying at the head of the queue or falls over, a time long ago."""
+        odd = await self.pool.zrangebyscore(
+            self.queue_name, min="-inf", max=0, start=0, num=self.queue_read_limit
+        )
+        if odd:
+            await self.pool.zadd(self.queue_name, dict.fromkeys(odd, 1), xx=True)
+
+    async def _mend_job(self, job_id: str) -> None:
+        """Let a job be run again by what is good of it; without a good job, arq drops the entry."""
+        await self._drop_unless_queue(self.queue_name)
+        await self._drop_unless_queue(abort_jobs_ss)
+        await self.pool.delete(retry_key_prefix + job_id, in_progress_key_prefix + job_id)
+        if await type_of(self.pool, job_key_prefix + job_id) != "string":
+            await self.pool.delete(job_key_prefix + job_id)
+
+    async def _drop_unless_queue(self, key: str) -> bool:
+        """Delete a key that is no sorted set; tells whether there was one. The sweep rings for what was lost."""
+        return await type_of(self.pool, key) not in {"zset", "none"} and bool(await self.pool.delete(key))
+
+    def _log_dropped(self, entry: str) -> None:
+        log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+async def type_of(redis: ArqRedis, key: str) -> str:
+    """Return Redis' word for the type of a key, ``none`` where there is no such key."""
+    return cast("bytes", await redis.type(key)).decode()
+
+
+def is_text(raw: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

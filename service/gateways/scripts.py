@@ -1,0 +1,36 @@
+"""Runs the limiter's scripts, also where a key holds what none of them wrote."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import ResponseError
+
+from service.core.telemetry import LogEvent
+from service.gateways.queue import is_refusal_of_a_key
+
+log = structlog.get_logger()
+
+
+async def run_script(
+    redis: Redis,
+    script: AsyncScript,
+    *,
+    keys: Sequence[str],
+    arguments: Sequence[str | int | float],
+    born: str,
+) -> Any:  # noqa: ANN401 - what the script returns
+    """Run a script; where one of its keys is of a wrong type, all of them are forgotten, and it runs again.
+
+    That is as if Redis had lost its memory, which ``born`` marks: nothing is allowed in the first second.
+    """
+    try:
+        return await script(keys=keys, args=arguments)
+    except ResponseError as error:
+        if not is_refusal_of_a_key(error):
+            raise
+        log.warning(LogEvent.ENTRY_DROPPED, queue="limiter", entry=str(error))
+    await redis.delete(*keys, born)
+    return await script(keys=keys, args=arguments)
