@@ -32,9 +32,9 @@ async def test_everything_is_lost_again_and_again_under_load(
         load = Load(stack)
         async with load.running():
             for _ in range(8):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # the pace of the losses
                 await redis.flushall()
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # the pace of the losses
                 await delete_matching(redis, "arq:*")
         await assert_all_released(stack, load)
 
@@ -57,7 +57,7 @@ async def test_a_redis_that_was_killed_comes_back_empty(
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
             forgetful_valkey.kill()
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(2.0)  # the length of the outage
             await forgetful_valkey.start()
             seconds = await seconds_to_first_release(stack)
         await assert_all_released(stack, load)
@@ -95,7 +95,7 @@ async def test_a_hung_redis_holds_up_no_caller(
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
             with frozen(own_valkey.pid):
-                await asyncio.sleep(6.0)
+                await asyncio.sleep(6.0)  # the length of the outage
                 during = len(load.ids)
             seconds = await seconds_to_first_release(stack)
         await assert_all_released(stack, load)
@@ -115,7 +115,7 @@ async def test_an_old_snapshot_is_harmless(
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
             saved = await snapshot(redis)
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(3.0)  # the age of the snapshot
             await redis.flushall()
             for key, (left_ms, dump) in saved.items():
                 await redis.restore(key, max(left_ms, 0), dump, replace=True)

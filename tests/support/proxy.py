@@ -17,6 +17,8 @@ class Mode(Enum):
     PASS = auto()
     #: New connections are cut at once.
     REFUSE = auto()
+    #: Whatever comes is swallowed: see ``swallow``.
+    SWALLOW = auto()
 
 
 class PostgresProxy:
@@ -25,8 +27,10 @@ class PostgresProxy:
     def __init__(self, server_url: str, directory: Path) -> None:
         self.mode = Mode.PASS
         self.url = urlsplit(server_url)._replace(query=f"host={quote(str(directory))}").geturl()
-        #: How many answers were lost on purpose.
+        #: How many answers, or messages, were lost on purpose.
         self.lost = 0
+        #: Whether a chosen message is cut off before the server has it.
+        self.cuts_messages = False
         self._upstream = Path(parse_qs(urlsplit(server_url).query)["host"][0]) / SOCKET_NAME
         self._listens_at = directory / SOCKET_NAME
         self._pattern: bytes | None = None
@@ -50,8 +54,17 @@ class PostgresProxy:
         for connection in self._connections:
             connection.cut()
 
+    def swallow(self) -> None:
+        """From now on swallow whatever comes; the connections of this moment stay dead for good."""
+        self.mode = Mode.SWALLOW
+        for connection in self._connections:
+            connection.is_dead = True
+
     def lose_answers_to(self, pattern: bytes, *, one_in: int) -> None:
-        """Of so many messages with the pattern, pass the first on and cut the connection when the server answers."""
+        """Of so many messages with the pattern, pass the first on and cut the connection when the server answers.
+
+        With ``cuts_messages`` the connection is cut before the server has the message.
+        """
         self._pattern, self._one_in, self._matched = pattern, one_in, 0
 
     def lose_none(self) -> None:
@@ -88,6 +101,8 @@ class _Connection:
         self._reader = reader
         self._writers = [writer]
         self._is_answer_lost = False
+        #: Whether everything is swallowed, both ways.
+        self.is_dead = False
 
     async def run(self, upstream: Path) -> None:
         """Pass on in both directions until either side ends."""
@@ -104,13 +119,21 @@ class _Connection:
     async def _pass_to_server(self, writer: asyncio.StreamWriter) -> None:
         while data := await self._read(self._reader):
             self._is_answer_lost = self._proxy.loses_answer_to(data)
-            writer.write(data)
+            if self._is_answer_lost and self._proxy.cuts_messages:
+                self._proxy.lost += 1
+                break
+            self._pass_on(writer, data)
         self.cut()
+
+    def _pass_on(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        self.is_dead = self.is_dead or self._proxy.mode is Mode.SWALLOW
+        if not self.is_dead:
+            writer.write(data)
 
     async def _pass_to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (data := await self._read(reader)) and not self._is_answer_lost:
-            writer.write(data)
-        self._proxy.lost += self._is_answer_lost
+            self._pass_on(writer, data)
+        self._proxy.lost += bool(data) and self._is_answer_lost
         self.cut()
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:

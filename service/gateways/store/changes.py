@@ -6,7 +6,7 @@ A notice may be lost with its connection, so whoever waits also looks now and th
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 from uuid import UUID
 
@@ -21,6 +21,8 @@ CHANNEL = "release_requests_changed"
 _IDS_PER_NOTICE = 200
 _RECONNECT_SECONDS = 1.0
 _CONNECT_TIMEOUT_SECONDS = 5.0
+#: A connection may be dead without anybody having said so.
+_PROBE_SECONDS = 15.0
 _LOST = (
     OSError,
     TimeoutError,
@@ -32,6 +34,8 @@ _LOST = (
 NOTIFY: LiteralString = (
     "SELECT pg_notify('release_requests_changed', notice) FROM unnest($1::text[]) AS notice"
 )
+
+PROBE: LiteralString = "SELECT 1"
 
 log = structlog.get_logger()
 
@@ -101,7 +105,8 @@ class Changes:
         try:
             await connection.add_listener(CHANNEL, self._on_notice)
             self.wake_all()
-            await ended.wait()
+            while not await _is_set_within(ended, _PROBE_SECONDS):
+                await connection.execute(PROBE)
         finally:
             connection.terminate()
 
@@ -109,3 +114,10 @@ class Changes:
         for request_id in str(payload).split(","):
             for event in self._waiters.get(request_id, ()):
                 event.set()
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

@@ -20,7 +20,12 @@ T = TypeVar("T")
 #: How often a transaction is tried when it collides with another (deadlock, serialization).
 _COLLISION_TRIES = 4
 _ACQUIRE_TIMEOUT_SECONDS = 5.0
-_COMMAND_TIMEOUT_SECONDS = 15.0
+#: PostgreSQL ends a statement after this long, and says so.
+_STATEMENT_TIMEOUT_SECONDS = 15.0
+#: An answer that is later than that will not come: the connection is dead, and so may be the others.
+_COMMAND_TIMEOUT_SECONDS = 17.0
+#: Bounds what asyncpg does about a dead connection: each BEGIN, COMMIT and ROLLBACK may wait for a timeout of its own.
+_USE_TIMEOUT_SECONDS = 20.0
 
 _COLLISIONS = (
     asyncpg.DeadlockDetectedError,
@@ -36,7 +41,8 @@ _AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresIOError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,  # what PostgreSQL has no word for, such as a file that may not grow
     asyncpg.LockNotAvailableError,
     OSError,
     TimeoutError,
@@ -75,7 +81,7 @@ class Database:
                 command_timeout=_COMMAND_TIMEOUT_SECONDS,
                 server_settings={
                     "application_name": f"batch-release {__version__}",
-                    "statement_timeout": f"{int(_COMMAND_TIMEOUT_SECONDS * 1000)}",
+                    "statement_timeout": f"{int(_STATEMENT_TIMEOUT_SECONDS * 1000)}",
                     "idle_in_transaction_session_timeout": "60000",
                     "jit": "off",
                 },
@@ -91,14 +97,21 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection outside any transaction.
+        """Lend a connection outside any transaction, for 20 s at most: then it is cut.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or no connection came free in time.
         """
         with _translated():
             async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS) as connection:
-                yield connection
+                cut = asyncio.get_running_loop().call_later(_USE_TIMEOUT_SECONDS, connection.terminate)
+                try:
+                    yield connection
+                except TimeoutError:
+                    await self._give_up(connection)
+                    raise
+                finally:
+                    cut.cancel()
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, again where it collided with another transaction.
@@ -130,7 +143,16 @@ class Database:
 
     async def _transact_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self.connection() as connection, connection.transaction():
-            return await work(connection)
+            try:
+                return await work(connection)
+            except TimeoutError:
+                await self._give_up(connection)  # or ROLLBACK would wait as long again
+                raise
+
+    async def _give_up(self, connection: Connection) -> None:
+        """Cut a dead connection, and let the others be opened anew: they may have died of the same."""
+        connection.terminate()
+        await self._pool.expire_connections()
 
 
 class _translated:  # noqa: N801 - reads as a keyword where it is used
