@@ -68,6 +68,11 @@ def build_app(settings: Settings) -> web.Application:
 
 async def end_waits(app: web.Application) -> None:
     """Let every waiting caller have its answer now, so that the process can end."""
+    say_farewell(app)
+
+
+def say_farewell(app: web.Application) -> None:
+    """Let nobody wait any longer, and have every connection closed with its next answer."""
     app[DEPS].changes.close()
 
 

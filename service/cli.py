@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 timed out.
 """
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -87,15 +88,15 @@ def up(data: Path, port: int) -> int:
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
 )
-@click.option("--reuse-port", is_flag=True, hidden=True)
+@click.option("--listener", type=int, hidden=True)
 @command_errors
-def api(processes: int, reuse_port: bool) -> int:
+def api(processes: int, listener: int | None) -> int:
     """Run the HTTP process. Needs RELEASE_DATABASE_URL and RELEASE_REDIS_URL."""
     settings = read_start().settings
     settings.require_servers()
     if processes > 1:
         return run(run_http_processes(settings, processes))
-    return run(run_http(settings, reuse_port=reuse_port))
+    return run(run_http(settings, listener=None if listener is None else socket.socket(fileno=listener)))
 
 
 @main.command()

@@ -1,4 +1,8 @@
-"""Runs the HTTP process, or several of them on one port."""
+"""Runs the HTTP process, or several of them on one port.
+
+Several processes have a listening socket each, which the parent holds open: while one of them is exchanged its
+newcomers wait, and nobody is refused.
+"""
 
 import asyncio
 import signal
@@ -10,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from service import __version__
-from service.app import build_app
+from service.app import build_app, say_farewell
 from service.core.config import Settings
 from service.core.errors import ConfigurationError
 from service.core.telemetry import LogEvent
@@ -20,21 +24,37 @@ from service.embedded.process import die_with_parent
 _BACKLOG = 1024
 _IDLE_CONNECTION_SECONDS = 75.0
 _RESTART_PAUSE_SECONDS = 1.0
+#: After the end of listening: connections that were just made may send their request, and those that are kept alive are
+#: told to close with their next answer. One that is closed in their face would be a failed call.
+_FAREWELL_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
-async def run_http(settings: Settings, *, reuse_port: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT, then answer what is being answered and end."""
+class Stop:
+    """Whether the process has been told to stop, and whether it has been told twice."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.hurried = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._request)
+
+    def _request(self) -> None:
+        if self.requested.is_set():
+            self.hurried.set()
+        self.requested.set()
+
+
+async def run_http(settings: Settings, *, listener: socket.socket | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then answer what is being answered and end; a second signal hurries."""
     settings.require_servers()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = Stop()
     runner = new_runner(settings)
-    if not await _set_up(runner, stop):
+    if not await _set_up(runner, stop.requested):
         return 0
     try:
-        await _serve(runner, settings, stop, reuse_port=reuse_port)
+        await _serve(runner, settings, stop, listener=listener)
     finally:
         await runner.cleanup()
     log.info(LogEvent.PROCESS_STOPPED, process="api")
@@ -66,16 +86,23 @@ async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
     return True
 
 
-async def _serve(runner: web.AppRunner, settings: Settings, stop: asyncio.Event, *, reuse_port: bool) -> None:
-    site = web.TCPSite(
-        runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=reuse_port or None
-    )
+async def _serve(
+    runner: web.AppRunner, settings: Settings, stop: Stop, *, listener: socket.socket | None
+) -> None:
+    site: web.BaseSite
+    if listener is None:
+        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG)
+    else:
+        site = web.SockSite(runner, listener, backlog=_BACKLOG)
     try:
         await site.start()
     except OSError as error:
         raise _port_in_use(settings, error) from error
     log.info(LogEvent.PROCESS_STARTED, process="api", version=__version__, url=site.name)
-    await stop.wait()
+    await stop.requested.wait()
+    await site.stop()
+    say_farewell(runner.app)
+    await _either(stop.hurried, _FAREWELL_SECONDS)
 
 
 def _port_in_use(settings: Settings, error: OSError) -> ConfigurationError:
@@ -93,16 +120,14 @@ async def run_http_processes(settings: Settings, processes: int) -> int:
     """
     if settings.http_port == 0:
         raise ConfigurationError("RELEASE_HTTP_PORT: expected a fixed port with --processes; given 0")
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with await _hold_port(settings):
-        await asyncio.gather(*(_keep_running(stop) for _ in range(processes)))
+    stop = Stop().requested
+    listeners = [await _hold_port(settings) for _ in range(processes)]
+    await asyncio.gather(*(_keep_running(listener, stop) for listener in listeners))
     return 0
 
 
 async def _hold_port(settings: Settings) -> socket.socket:
-    """Bind the port without listening: who else has it shows now, and not in every child."""
+    """Bind the port; a child listens on it when it is ready. Who else has the port shows now, and not in a child."""
     addresses = await asyncio.get_running_loop().getaddrinfo(
         settings.http_host, settings.http_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -118,28 +143,33 @@ async def _hold_port(settings: Settings) -> socket.socket:
     return held
 
 
-async def _keep_running(stop: asyncio.Event) -> None:
-    """Run a child, and another when it ends, until told to stop."""
-    while not stop.is_set():
-        child = await _start_child()
-        if await _ends_before(child, stop):
-            log.error(LogEvent.PROCESS_FAILED, process="api", reason=f"exit status {child.returncode}")
-            await _either(stop, _RESTART_PAUSE_SECONDS)
+async def _keep_running(listener: socket.socket, stop: asyncio.Event) -> None:
+    """Run a child on a listening socket, and another when it ends, until told to stop."""
+    with listener:
+        while not stop.is_set():
+            child = await _start_child(listener)
+            if await _ends_before(child, listener, stop) and child.returncode != 0:
+                log.error(LogEvent.PROCESS_FAILED, process="api", reason=f"exit status {child.returncode}")
+                await _either(stop, _RESTART_PAUSE_SECONDS)
 
 
-async def _start_child() -> asyncio.subprocess.Process:
+async def _start_child(listener: socket.socket) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "service",
         "api",
-        "--reuse-port",
+        "--listener",
+        str(listener.fileno()),
+        pass_fds=(listener.fileno(),),
         preexec_fn=die_with_parent(signal.SIGTERM),
         start_new_session=True,
     )
 
 
-async def _ends_before(child: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+async def _ends_before(
+    child: asyncio.subprocess.Process, listener: socket.socket, stop: asyncio.Event
+) -> bool:
     """Wait until a child ends by itself; False where it was told to, because the whole is to stop."""
     ended = asyncio.ensure_future(child.wait())
     stopped = asyncio.ensure_future(stop.wait())
@@ -147,6 +177,7 @@ async def _ends_before(child: asyncio.subprocess.Process, stop: asyncio.Event) -
     stopped.cancel()
     if not stop.is_set():
         return True
+    listener.close()  # newcomers would wait for nobody
     if child.returncode is None:
         child.terminate()
     await ended

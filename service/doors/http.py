@@ -12,6 +12,7 @@ from service.core.errors import Unavailable
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.doors import problems
+from service.doors.keys import DEPS
 from service.doors.problems import ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,6 +47,8 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers["X-Request-Id"] = http_request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
+        if request.app[DEPS].changes.is_closing:
+            response.force_close()
     _log_served(request, response, time.perf_counter() - started)
     return response
 

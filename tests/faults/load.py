@@ -15,18 +15,20 @@ from tests.support.waiting import eventually
 
 UNFINISHED = "SELECT count(*) FROM release_requests WHERE finished_at IS NULL"
 
+#: What a caller does between two items.
+_PAUSE_SECONDS = 0.04
+
 
 class Load:
     """Callers that hand in one item after another, again with the same key where there was no answer or a 503."""
 
     def __init__(
-        self, stack: Stack, *, callers: int = 4, pause: float = 0.04, keeps_alive: bool = True
+        self, stack: Stack, *, callers: int = 4, first_item: int = 1, keeps_alive: bool = True
     ) -> None:
         self._stack = stack
         self._callers = callers
-        self._pause = pause
         self._headers = {} if keeps_alive else {"Connection": "close"}
-        self._items = itertools.count(1)
+        self._items = itertools.count(first_item)
         self._is_over = False
         #: Item to the id that its caller was given.
         self.ids: dict[int, str] = {}
@@ -60,7 +62,7 @@ class Load:
     async def _call(self) -> None:
         while not self._is_over:
             await self.hand_in(next(self._items))
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _is_answered(self, item: int) -> bool:
         headers = {"Idempotency-Key": f"key-{item}", **self._headers}
@@ -87,16 +89,17 @@ class Load:
         return True
 
 
-async def assert_all_released(stack: Stack, load: Load, *, within: float = 30.0) -> None:
+async def assert_all_released(stack: Stack, *loads: Load, within: float = 30.0) -> None:
     """Check that every accepted request is released, once, and that there is nothing else."""
+    ids = [request_id for load in loads for request_id in load.ids.values()]
     await eventually(
         lambda: nothing_is_unfinished(stack.database_url), within=within, every=0.1, what="all finished"
     )
-    requests = await stack.wait_until_at_rest(list(load.ids.values()))
+    requests = await stack.wait_until_at_rest(ids)
 
-    assert load.odd == []
-    assert Counter(request["state"] for request in requests) == {"released": len(load.ids)}
-    assert len(set(load.ids.values())) == len(load.ids) == await count_requests(stack.database_url)
+    assert [odd for load in loads for odd in load.odd] == []
+    assert Counter(request["state"] for request in requests) == {"released": len(ids)}
+    assert len(set(ids)) == len(ids) == await count_requests(stack.database_url)
     await assert_ledger_agrees(stack, requests)
 
 
