@@ -23,7 +23,7 @@ from service.gateways.queue import Doorbells
 _GATHER_SECONDS = 0.01
 _RINGS_AT_ONCE = 16
 #: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
-_RING_AGAIN_SECONDS = 1.0
+_RING_AGAIN_SECONDS = 0.5
 #: A doorbell cannot sound before its delay is over, so no second one is needed until nearly then. Of one that was
 #: there already nobody knows how long it waits.
 _NEW_BELL_LASTS = 0.9

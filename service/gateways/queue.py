@@ -32,7 +32,7 @@ _NO_END = -1
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _ANSWER_TIMEOUT_SECONDS = 5.0
-_RING_TIMEOUT_SECONDS = 3.0
+_RING_TIMEOUT_SECONDS = 2.0
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:

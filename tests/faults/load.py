@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 UNFINISHED = "SELECT count(*) FROM release_requests WHERE finished_at IS NULL"
 
 #: What a caller does between two items.
-_PAUSE_SECONDS = 0.04
+_PAUSE_SECONDS = 0.08
 
 
 class Load:

@@ -19,7 +19,7 @@ async def test_unknown_commits_lose_nothing_and_double_nothing(
         proxy.cuts_messages = cuts_messages
         proxy.lose_answers_to(b"COMMIT", one_in=4)
         async with load.running():
-            await eventually(lambda: len(load.ids) >= 150, within=40.0, what="150 accepted")
+            await eventually(lambda: len(load.ids) >= 80, within=40.0, what="80 accepted")
         proxy.lose_none()
         accepted = dict(load.ids)
         for item in list(accepted)[:20]:

@@ -36,15 +36,15 @@ async def kill_and_restart(postgres: EmbeddedPostgres) -> None:
 
 
 async def freeze(postgres: EmbeddedPostgres) -> None:
-    """Stop the server for seven seconds; its connections stay open."""
+    """Stop the server for five seconds; its connections stay open."""
     with frozen(postgres.pid):
-        await asyncio.sleep(7.0)  # the length of the outage
+        await asyncio.sleep(5.0)  # the length of the outage
 
 
 async def cut_connections(postgres: EmbeddedPostgres) -> None:
-    """Cut every connection of everybody else, five times a second for five seconds."""
+    """Cut every connection of everybody else, five times a second for three seconds."""
     connection = await asyncpg.connect(postgres.url)
-    for _ in range(25):
+    for _ in range(15):
         await connection.execute(CUT_ALL)
         await asyncio.sleep(0.2)  # the pace of the storm
     await connection.close()

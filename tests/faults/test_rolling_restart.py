@@ -11,11 +11,11 @@ from tests.support.servers import children_of
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 async def test_nobody_notices_a_rolling_restart(stack_on: StackOn, database_url: str, redis_url: str) -> None:
-    """Two HTTP processes and two workers are told to stop in turn, five rounds: no caller has to ask again."""
+    """Two HTTP processes and two workers are told to stop in turn, four rounds: no caller has to ask again."""
     async with stack_on(database_url, redis_url, starts=False) as stack:
         api = stack.start("api", "--processes", "2")
         await started(api, 2)
