@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format secrets lock clean
+.PHONY: help demo up test chaos soak check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,15 @@ up: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 test: $(INSTALLED) ## Run all checks and the whole test suite
 	$(MAKE) check
 	$(BIN)/python -m pytest
+
+chaos: $(INSTALLED) ## Let everything fail at once: SEEDS="1 2 3", two minutes each
+	for seed in $(or $(SEEDS),1 2 3); do \
+		RELEASE_CHAOS_SEED=$$seed RELEASE_CHAOS_SECONDS=120 $(CHAOS) || exit 1; \
+	done
+	if [ -d tests/faults ]; then RELEASE_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/faults; fi
+
+soak: $(INSTALLED) ## The same for SECONDS=3600, with SEED=... or a new one
+	RELEASE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) RELEASE_CHAOS_SECONDS=$(or $(SECONDS),3600) $(CHAOS)
 
 check: $(INSTALLED) ## Run the linters and type checkers
 	$(BIN)/ruff check .
