@@ -7,6 +7,7 @@ If it dies here: the loan of the batch ends and the next reconcile looks again.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -48,6 +49,8 @@ from service.gateways.store.reconciling import Conclusion, Doubt
 from service.gateways.vendor.classify import may_be_an_item
 
 _MOST_AT_ONCE = 100
+#: All looks share one rate of reads. With more of them at once each would take longer than its loan, for nothing.
+_WORKSPACES_AT_ONCE = 4
 #: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
 _AROUND_A_READ = timedelta(seconds=5)
 
@@ -62,20 +65,24 @@ log = structlog.get_logger()
 
 
 async def reconcile_once(deps: WorkerDeps) -> int:
-    """Look once for every batch in doubt that is due; returns how many there were.
+    """Look once for batches in doubt that are due, in a few workspaces; returns how many there were.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the next round will do it.
     """
     loan = deps.settings.call_timeout + _AROUND_A_READ
+    ends_at = time.monotonic() + loan.total_seconds()
     doubts = await deps.database.transact(
-        lambda connection: reconciling.lend_doubts(connection, limit=_MOST_AT_ONCE, loan=loan)
+        lambda connection: reconciling.lend_doubts(
+            connection, workspaces=_WORKSPACES_AT_ONCE, limit=_MOST_AT_ONCE, loan=loan
+        )
     )
     by_workspace: defaultdict[tuple[str, str], list[Doubt]] = defaultdict(list)
     for doubt in doubts:
         by_workspace[doubt.project_id, doubt.workspace].append(doubt)
     results = await asyncio.gather(
-        *(reconcile_workspace(deps, group) for group in by_workspace.values()), return_exceptions=True
+        *(reconcile_workspace(deps, group, ends_at=ends_at) for group in by_workspace.values()),
+        return_exceptions=True,
     )
     for error in results:
         if error is not None:
@@ -83,8 +90,8 @@ async def reconcile_once(deps: WorkerDeps) -> int:
     return len(doubts)
 
 
-async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt]) -> None:
-    """Read the lists of a workspace once, and judge each of its doubts by them."""
+async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt], *, ends_at: float) -> None:
+    """Read the lists of a workspace once, and judge each of its doubts by them, as far as the loan lasts."""
     place = reader_of(doubts[0].project_id, doubts[0].workspace)
     lists: WorkspaceLists | Unreadable
     try:
@@ -92,6 +99,8 @@ async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt]) -> None
     except Unavailable as error:
         lists = Unreadable(reason=str(error))
     for doubt in doubts:
+        if time.monotonic() > ends_at:
+            return
         with structlog.contextvars.bound_contextvars(batch_id=str(doubt.batch_id), workspace=doubt.workspace):
             await settle_doubt(deps, doubt, await look_for(deps, doubt, lists))
 
@@ -232,10 +241,12 @@ async def run_reconciles(deps: WorkerDeps) -> None:
     """Reconcile again and again until cancelled; a round that fails is only the next one's reason."""
     period = min(deps.settings.sweep_period, deps.settings.recheck / 2)
     while True:
+        found = 0
         try:
-            await reconcile_once(deps)
+            found = await reconcile_once(deps)
         except Unavailable as error:
             log.warning(LogEvent.RECONCILE_FAILED, reason=str(error))
         except Exception:
             log.exception(LogEvent.RECONCILE_FAILED)
-        await asyncio.sleep(period.total_seconds())
+        if not found:
+            await asyncio.sleep(period.total_seconds())

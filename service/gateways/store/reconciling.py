@@ -83,14 +83,22 @@ def _refusal(row: Record) -> VendorError | None:
     )
 
 
-# Batches in doubt that are due for a look; the new epoch fences off whoever looked before.
+# Batches in doubt that are due for a look, of the few workspaces that have waited longest: the same reads serve all
+# of a workspace. The new epoch fences off whoever looked before.
 LEND_DOUBTS: LiteralString = """
-WITH due AS (
-    SELECT id FROM batches
+WITH places AS (
+    SELECT project_id, workspace FROM batches
     WHERE state = 'in_doubt' AND not_before <= now()
-    ORDER BY not_before
+    GROUP BY project_id, workspace
+    ORDER BY min(not_before)
+    LIMIT $3
+), due AS (
+    SELECT b.id FROM batches AS b
+    JOIN places AS p ON p.project_id = b.project_id AND p.workspace = b.workspace
+    WHERE b.state = 'in_doubt' AND b.not_before <= now()
+    ORDER BY b.not_before
     LIMIT $1
-    FOR NO KEY UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE OF b SKIP LOCKED
 ), lent AS (
     UPDATE batches AS b SET epoch = epoch + 1, not_before = now() + $2::interval
     FROM due AS d WHERE b.id = d.id
@@ -121,9 +129,10 @@ JOIN LATERAL (
 """
 
 
-async def lend_doubts(connection: Connection, *, limit: int, loan: timedelta) -> list[Doubt]:
-    """Take some batches in doubt that are due for a look, for as long as the loan."""
-    return [Doubt.from_row(row) for row in await connection.fetch(LEND_DOUBTS, limit, loan)]
+async def lend_doubts(connection: Connection, *, workspaces: int, limit: int, loan: timedelta) -> list[Doubt]:
+    """Take some batches in doubt that are due for a look, of so many workspaces, for as long as the loan."""
+    rows = await connection.fetch(LEND_DOUBTS, limit, loan, workspaces)
+    return [Doubt.from_row(row) for row in rows]
 
 
 # What a look saw; the batch stays in doubt and is looked at again.
