@@ -107,7 +107,7 @@ async def submit_some(stack: Stack, workspace: str, chance: random.Random) -> li
 
 
 async def test_the_batch_of_a_killed_worker_is_settled_within_the_time_that_is_promised(
-    stack_with: StackWith, record_property: Callable[[str, object], None]
+    stack_with: StackWith,
 ) -> None:
     """From the kill, once another worker runs: at most lease, call timeout, settle and recheck, and five seconds."""
     promised = 5.0 + sum(
@@ -124,7 +124,6 @@ async def test_the_batch_of_a_killed_worker_is_settled_within_the_time_that_is_p
         await stack.start_worker()
         started = time.monotonic() - stopped_at
         await stack.wait_for(accepted["id"], "released", within=promised)
-        record_property("takeover_seconds", round(time.monotonic() - stopped_at, 1))
-        record_property("of_that_start_seconds", round(started, 1))
 
+        assert time.monotonic() - stopped_at - started <= promised
         assert len(await stack.emulator.calls()) == 1
