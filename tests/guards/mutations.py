@@ -137,4 +137,11 @@ MUTATIONS = (
         new="and package.package_id not in ()",
         test="tests/main_job/test_reconcile.py::test_packages_of_one_request_are_no_decoys_of_each_other",
     ),
+    Mutation(
+        guard="a split is written only by who was lent the batch",
+        file="service/gateways/store/splitting.py",
+        old="WHERE id = $1 AND epoch = $2 AND state = 'refused'\n    RETURNING id",
+        new="WHERE id = $1 AND epoch >= $2\n    RETURNING id",
+        test="tests/gateways/store/test_splitting.py::test_a_batch_is_parted_once",
+    ),
 )
