@@ -7,7 +7,7 @@ CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos soak check format secrets lock clean
+.PHONY: help demo up test chaos soak baseline check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ chaos: $(INSTALLED) ## Let everything fail at once: SEEDS="1 2 3", two minutes e
 
 soak: $(INSTALLED) ## The same for SECONDS=3600, with SEED=... or a new one
 	RELEASE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) RELEASE_CHAOS_SECONDS=$(or $(SECONDS),3600) $(CHAOS)
+
+baseline: $(INSTALLED) ## Put four faults to a plain arq worker and to this service, and count
+	@$(BIN)/python -m bench.baseline
 
 check: $(INSTALLED) ## Run the linters and type checkers
 	$(BIN)/ruff check .

@@ -22,14 +22,14 @@ DENIED_ITEMS = (
 TABLES = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"
 
 
-async def check_all(world: World, history: History, *, within: float) -> None:
-    """Wait until everything is at rest, and check it.
+async def check_all(world: World, history: History) -> None:
+    """Check everything, once it is at rest.
 
     Raises:
         AssertionError: something does not hold; the message shows what.
     """
     assert history.wrongs == []
-    await check_invariants(world.stack, history.ids, within=within)
+    await check_invariants(world.stack, history.ids)
     await assert_one_row_per_key(world, history)
     await assert_only_bad_items_are_denied(world)
     assert_calls_keep_the_limits(world.links["vendor"].passages)

@@ -16,6 +16,7 @@ from tests.chaos.history import Callers, Entry, History
 from tests.chaos.inflict import inflict_all
 from tests.chaos.schedule import Fault, draw_tracks
 from tests.chaos.world import World, running_world
+from tests.support.invariants import wait_until_settled
 
 CALLERS = 4
 #: How long everything may take to come to rest after the last fault.
@@ -51,16 +52,17 @@ async def run_chaos(chaos: Chaos, directory: Path) -> str:
     history = History()
     async with running_world(directory, already_packaged=chaos.already_packaged) as world:
         try:
-            rested = await _misuse(world, history, tracks, chaos)
-            await check_all(world, history, within=REST_SECONDS)
+            await _misuse(world, history, tracks, chaos)
+            rest_seconds = await _await_rest(world, history)
+            await check_all(world, history)
         except AssertionError as error:
             story = await _tell(world, history, tracks, str(error))
             raise AssertionError(f"{error}\n\n{chaos}\n{story}") from None
-        return f"{chaos}: {await _figures(world, history, tracks)}, at rest after {time.monotonic() - rested:.1f} s"
+        return f"{chaos}: {await _figures(world, history, tracks)}, at rest after {rest_seconds:.1f} s"
 
 
-async def _misuse(world: World, history: History, tracks: Sequence[Sequence[Fault]], chaos: Chaos) -> float:
-    """Let callers and faults at the service, until the faults are over; returns when that was."""
+async def _misuse(world: World, history: History, tracks: Sequence[Sequence[Fault]], chaos: Chaos) -> None:
+    """Let callers and faults at the service, until the faults are over."""
     callers = Callers(world, history, chaos.seed)
     watch = asyncio.create_task(_watch_for_deaths(world))
     try:
@@ -70,11 +72,17 @@ async def _misuse(world: World, history: History, tracks: Sequence[Sequence[Faul
             await inflict_all(world, tracks)
             callers.stop()
             await world.wait_until_ready()
-        return time.monotonic()
     except BaseExceptionGroup as errors:
         raise AssertionError(f"the harness itself failed: {errors.exceptions!r}") from errors
     finally:
         watch.cancel()
+
+
+async def _await_rest(world: World, history: History) -> float:
+    """Wait until every request is settled; returns how long it took."""
+    began = time.monotonic()
+    await wait_until_settled(world.stack, history.ids, within=REST_SECONDS)
+    return time.monotonic() - began
 
 
 async def _watch_for_deaths(world: World) -> None:
