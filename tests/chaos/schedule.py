@@ -13,7 +13,8 @@ WORKERS = ("worker-0", "worker-1", "worker-2")
 LINKS = ("postgres", "redis", "vendor")
 #: Longer than a lease, and than it then takes to settle the doubt: 2 s + 1 s + 2 s + 0.5 s.
 LONGEST_FREEZE = 8.0
-LONGEST_LATENESS = 1.0
+#: With the longest lag of a list it is just within the settle time of 2 s.
+LONGEST_LATENESS = 1.4
 #: A lax vendor would carry out the call of a worker that was frozen for longer than it takes to prove absence.
 _SHORT_FREEZE = 0.5
 #: Not among them: a refused signature rests for a minute, and a huge answer is for a test of its own.
@@ -111,7 +112,7 @@ def _draw_link(random: Random) -> tuple[str, str, float, Mapping[str, object]]:
 def _draw_vendor(random: Random) -> tuple[str, str, float, Mapping[str, object]]:
     faults = {
         "rules": [_draw_rule(random) for _ in range(random.randint(1, 3))],
-        "list_lag_seconds": random.choice((0.0, 0.0, 0.3, 1.0)),
+        "list_lag_seconds": random.choice((0.0, 0.0, 0.3, 0.5)),
         "latency_seconds": random.choice((0.0, 0.05, 0.3)),
         "seed": random.randint(1, 1_000_000),
     }
@@ -119,7 +120,7 @@ def _draw_vendor(random: Random) -> tuple[str, str, float, Mapping[str, object]]
 
 
 def _draw_rule(random: Random) -> dict[str, object]:
-    fault = random.choice(VENDOR_FAULTS)
+    fault = random.choice((*VENDOR_FAULTS, FaultName.LATE_EFFECT.value, FaultName.LATE_EFFECT.value))
     rule: dict[str, object] = {"fault": fault, "share": random.choice((0.1, 0.3, 0.6))}
     if fault == FaultName.THROTTLED:
         rule["retry_after"] = random.choice((None, "1", "date:1", "garbage"))

@@ -22,7 +22,7 @@ from tests.support.servers import server_directory
 from tests.support.stack import Stack, free_port
 
 #: Calls per second, and at once, over all workers.
-RATE = 8
+RATE = 16
 CONCURRENCY = 4
 CALL_TIMEOUT = 1.0
 SETTINGS = MappingProxyType(
