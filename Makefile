@@ -29,11 +29,12 @@ test: $(INSTALLED) ## Run all checks and the whole test suite
 	$(MAKE) check
 	$(BIN)/python -m pytest
 
-chaos: $(INSTALLED) ## Let everything fail at once: SEEDS="1 2 3", two minutes each
+chaos: $(INSTALLED) ## The long fault tests, and everything failing at once: SEEDS="1 2 3", two minutes each
 	for seed in $(or $(SEEDS),1 2 3); do \
 		RELEASE_CHAOS_SEED=$$seed RELEASE_CHAOS_SECONDS=120 $(CHAOS) || exit 1; \
 	done
-	if [ -d tests/faults ]; then RELEASE_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/faults; fi
+	RELEASE_CHAOS_SEEDS=20 RELEASE_CHAOS_EXAMPLES=200 $(BIN)/python -m pytest --timeout=900 -m "long or not long" \
+		tests/faults tests/main_job/test_flow_control.py tests/flow/test_stateful.py
 
 soak: $(INSTALLED) ## The same for SECONDS=3600, with SEED=... or a new one
 	RELEASE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) RELEASE_CHAOS_SECONDS=$(or $(SECONDS),3600) $(CHAOS)

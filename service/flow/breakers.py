@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import structlog
 
 from service.core.breakers import Breaker
-from service.core.errors import DatabaseUnavailable
+from service.core.errors import DatabaseUnavailable, QueueUnavailable
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
+from service.gateways.permits import Asking
 from service.gateways.store import breakers as store
 
 log = structlog.get_logger()
@@ -30,6 +31,16 @@ async def keep_breakers(deps: WorkerDeps, changed: Sequence[Breaker], *, words: 
                 await store.keep_breaker(connection, breaker)
     except DatabaseUnavailable as error:
         log.warning(LogEvent.BREAKER_LOST, reason=str(error))
+
+
+async def vouch_for_vendor(deps: WorkerDeps, asking: Asking) -> None:
+    """Close the breakers of a workspace in which a call in doubt is found to have worked."""
+    try:
+        changed = await deps.permits.vouch(asking)
+    except QueueUnavailable as error:
+        log.warning(LogEvent.QUEUE_LOST, reason=str(error))
+    else:
+        await keep_breakers(deps, changed, words=None)
 
 
 def _log(breaker: Breaker, words: str | None) -> None:

@@ -40,8 +40,10 @@ from service.core.telemetry import LogEvent
 from service.core.verdict import RetryPolicy, rejection
 from service.deps import WorkerDeps
 from service.flow.announce import announce
+from service.flow.breakers import vouch_for_vendor
 from service.flow.ring import ring_now
 from service.flow.vendor_lists import WorkspaceLists, read_lists, read_package, reader_of
+from service.gateways.permits import Asking
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection
@@ -191,6 +193,9 @@ async def conclude(
         return
     _log(decision)
     await announce(deps, request_ids)
+    if isinstance(decision, Release):
+        place = Asking(batch_key=doubt.batch_key, project_id=doubt.project_id, workspace=doubt.workspace)
+        await vouch_for_vendor(deps, place)
     if isinstance(decision, Resend | Reject):
         await ring_now(deps.doorbells, doubt.batch_key)
 

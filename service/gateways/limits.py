@@ -1,10 +1,11 @@
 """What the limiter goes by: the limits, whose they are, and what an outcome means for the calls of others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-from service.core.breakers import BreakerPolicy
+from service.core.breakers import Breaker, BreakerPolicy, BreakerReason
 from service.core.outcomes import (
     InDoubt,
     NotSent,
@@ -73,3 +74,22 @@ def tolerance_of(rate: float) -> float:
     It is what the stated burst, a quarter of the rate and one call at least, leaves: none for slow rates.
     """
     return min(_TOLERANCE, max(rate / 4 - 1, 0.0))
+
+
+def changed_breaker(change: Sequence[bytes], *, credential: str, project_id: str, workspace: str) -> Breaker:
+    """Read a change that the limiter reports: of the credential's breaker, or of the workspace's."""
+    whose, reason, changed, ends, openings = change
+    is_wide = whose == b"credential"
+    return Breaker(
+        credential=credential,
+        project_id="" if is_wide else project_id,
+        workspace="" if is_wide else workspace,
+        reason=BreakerReason(reason.decode()),
+        changed_at=_moment(changed),
+        openings=int(openings),
+        until=None if ends == b"0" else _moment(ends),
+    )
+
+
+def _moment(milliseconds: bytes) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

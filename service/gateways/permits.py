@@ -6,7 +6,7 @@ Without Redis there is no permit, and without a permit there is no call.
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ from service.core.breakers import Breaker, BreakerReason
 from service.core.errors import QueueUnavailable
 from service.core.model import WaitReason
 from service.core.outcomes import Outcome
-from service.gateways.limits import Credential, Limits, tolerance_of, what_happened
+from service.gateways.limits import Credential, Limits, changed_breaker, tolerance_of, what_happened
 from service.gateways.queue import translated
 from service.gateways.scripts import run_script
 
@@ -188,6 +188,19 @@ class Permits:
         Raises:
             QueueUnavailable: Redis does not answer.
         """
+        return await self._tell(asking, permit, what_happened(outcome), pause=pause)
+
+    async def vouch(self, asking: Asking) -> list[Breaker]:
+        """Say that a call in doubt is found to have worked: the vendor does, whatever became of its answers.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        return await self._tell(asking, Permit(permit_id="-"), "found", pause=None)
+
+    async def _tell(
+        self, asking: Asking, permit: Permit, happened: str, *, pause: timedelta | None
+    ) -> list[Breaker]:
         workspace = self._workspace(asking)
         keys = [
             self._in_flight,
@@ -209,7 +222,6 @@ class Permits:
             f"{self._operation}:open",
         ]
         policy = self._limits.breaker
-        happened = what_happened(outcome)
         arguments: list[str | int | float] = [
             permit.permit_id,
             "nothing" if happened == "failed" and policy is None else happened,
@@ -222,23 +234,15 @@ class Permits:
         ]
         with translated():
             changes = await self._run(self._conclude, keys, arguments)
-        return [self._changed(asking, change) for change in changes]
+        return [
+            changed_breaker(
+                change, credential=self._name, project_id=asking.project_id, workspace=asking.workspace
+            )
+            for change in changes
+        ]
 
     async def _run(self, script: AsyncScript, keys: list[str], arguments: list[str | int | float]) -> Any:  # noqa: ANN401 - what the script returns
         return await run_script(self._redis, script, keys=keys, arguments=arguments, born=f"{_PREFIX}:born")
-
-    def _changed(self, asking: Asking, change: Sequence[bytes]) -> Breaker:
-        whose, reason, changed, ends, openings = change
-        is_wide = whose == b"credential"
-        return Breaker(
-            credential=self._name,
-            project_id="" if is_wide else asking.project_id,
-            workspace="" if is_wide else asking.workspace,
-            reason=BreakerReason(reason.decode()),
-            changed_at=_moment(changed),
-            openings=int(openings),
-            until=None if ends == b"0" else _moment(ends),
-        )
 
     async def _give_up(self, asking: Asking, permit_id: str) -> None:
         """Hand a permit back whose grant may have been lost on the way; without Redis it ends with its life."""
@@ -284,10 +288,6 @@ def refusal_of(reason: str, wait_ms: float) -> Refused:
     wait_reason = WaitReason(reason)
     share = random.uniform(0.5, 1) if wait_reason is WaitReason.BACKOFF else 1.0  # noqa: S311 - spreads, hides nothing
     return Refused(reason=wait_reason, delay=timedelta(milliseconds=wait_ms * share))
-
-
-def _moment(milliseconds: bytes) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 def _interval_ms(rate: float) -> float:

@@ -15,6 +15,8 @@ from tests.support.servers import frozen
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 Recorder = Callable[[str, object], None]
 Fault = Callable[[EmbeddedPostgres], Awaitable[None]]
 

@@ -10,6 +10,8 @@ from service.embedded.postgres import EmbeddedPostgres
 from tests.faults.conftest import StackOn
 from tests.support.stack import body
 
+pytestmark = pytest.mark.long
+
 STRICT: dict[str, object] = {"already_packaged": "strict"}
 
 

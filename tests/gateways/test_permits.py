@@ -454,6 +454,17 @@ async def test_most_workspaces_failing_open_the_credential(redis: ArqRedis) -> N
     assert isinstance(other, Permit)
 
 
+async def test_a_call_that_is_found_to_have_worked_closes_the_breaker(redis: ArqRedis) -> None:
+    """Answers were lost, not calls: the workspace is called again, and its failures are counted anew."""
+    permits = await proven(redis, failing_limits(pause=30))
+    await fail(permits)
+    closed = await permits.vouch(asking(workspace="ws"))
+    again = await fail(permits, times=4)
+
+    assert [(breaker.workspace, breaker.until) for breaker in closed] == [("ws", None)]
+    assert again == []
+
+
 async def test_the_first_second_after_a_breaker_has_half_the_rate(redis: ArqRedis) -> None:
     """At 20 calls/s the workspace that comes back makes at most 11 in its first second, the probe included."""
     permits = await proven(redis, failing_limits(pause=0.2, rate=20))

@@ -156,6 +156,7 @@ async def held_by_breaker(stack: Stack, ids: Sequence[str]) -> dict[str, Any] | 
     return None
 
 
+@pytest.mark.long
 async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWith) -> None:
     """Six workspaces with a backlog, the vendor away: a bounded number of calls; back again, the rate holds."""
     settings = {
@@ -229,6 +230,7 @@ async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_wi
         assert request["error"]["retryable"] is True
 
 
+@pytest.mark.long
 async def test_a_single_item_is_not_starved_by_a_hot_workspace(stack_with: StackWith) -> None:
     """With 1,000 items of one workspace waiting, another's one is called within two batches of its turn."""
     settings = {"RELEASE_VENDOR_RATE": "4", "RELEASE_BATCH_MAX_ITEMS": "20"}

@@ -5,7 +5,7 @@
 --       10 workspace's calls in flight, 11 operation's failure breaker, 12 workspace's failure breaker,
 --       13 when the operation's breaker closed last, 14 retry budget, 15 lead of the workspace's failures,
 --       16 workspaces that work, 17 workspaces whose breaker is open
--- ARGV: 1 permit id, 2 what happened (nothing, accepted, failed, refused, throttled_operation, throttled_workspace,
+-- ARGV: 1 permit id, 2 what happened (nothing, accepted, found: an earlier call had worked, failed, refused, throttled_operation, throttled_workspace,
 --       throttled_unknown), 3 pause, 4 refusals when the permit was granted, 5 workspace, 6 whether it cost a retry,
 --       7 first pause of a failure breaker, 8 its longest pause
 -- Answers the breakers that changed: {whose, reason, now, until (0 = closed), openings} each.
@@ -78,15 +78,17 @@ local workspace_probed = redis.call('HGET', KEYS[12], 'probe') == ARGV[1]
 if operation_probed then redis.call('HDEL', KEYS[11], 'probe', 'probe_until') end
 if workspace_probed then redis.call('HDEL', KEYS[12], 'probe', 'probe_until') end
 
-if happened == 'accepted' then
+local is_found = happened == 'found'
+if happened == 'accepted' or is_found then
   -- A call that began before the key was refused proves nothing about it now.
   local refusals = (tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
   if refusals == tonumber(ARGV[4]) and redis.call('SET', KEYS[2], '1', 'GET') == false and refusals > 0 then
     change('credential', 'authentication', 0, 0)
   end
   if tonumber(redis.call('GET', KEYS[15]) or '0') > 0 then redis.call('DECR', KEYS[15]) end
-  if workspace_probed then close(KEYS[12], KEYS[8], 'workspace') end
-  if operation_probed then close(KEYS[11], KEYS[6], 'credential') end
+  if is_found then redis.call('DEL', KEYS[15]) end
+  if workspace_probed or (is_found and redis.call('EXISTS', KEYS[12]) == 1) then close(KEYS[12], KEYS[8], 'workspace') end
+  if operation_probed or (is_found and redis.call('EXISTS', KEYS[11]) == 1) then close(KEYS[11], KEYS[6], 'credential') end
   if redis.call('EXISTS', KEYS[12]) == 0 then
     redis.call('ZADD', KEYS[16], now, ARGV[5])
     redis.call('PEXPIRE', KEYS[16], ACTIVE)
