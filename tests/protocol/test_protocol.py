@@ -44,7 +44,7 @@ BREAK = {
     "C, expiry is sent again": (ONE, Variant(expiry_is_doubt=False, no_is_proved=False), DOUBLE),
     "D, no epoch on outcomes": (ONE, Variant(has_epoch=False), "was released and is"),
     "E, no settle time": (ONE, Variant(has_settle_time=False), DOUBLE),
-    "F, no last check, long stall": (ONE, Variant(has_last_check=False, may_stall_long=True), DOUBLE),
+    "F, no last check": (ONE, Variant(has_last_check=False), DOUBLE),
     "G, a stall longer than the settle time": (ONE, Variant(may_stall_long=True), DOUBLE),
     "H, lists later than the settle time": (ONE, Variant(may_lag_long=True), DOUBLE),
     "M, a refused batch is parted twice": (
