@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.faults.conftest import QUICK, StackWith
 from tests.support.stack import Stack, assert_ledger_agrees, body
 
@@ -56,6 +58,7 @@ async def test_packages_whose_answers_vanish_are_found_and_nothing_is_sent_again
         await assert_ledger_agrees(stack, requests)
 
 
+@pytest.mark.long
 async def test_calls_that_had_no_effect_are_made_once_more(stack_with: StackWith) -> None:
     """Forty calls are lost before their effect, in two ways: each is made exactly once again, and then released."""
     rules = [

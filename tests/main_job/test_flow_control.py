@@ -186,6 +186,7 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
         await assert_ledger_agrees(stack, requests)
 
 
+@pytest.mark.long
 async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
     """Batches of a failing vendor end failed after the maximum of attempts, with pauses that differ."""
     settings = {
@@ -213,6 +214,7 @@ async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
         assert min(pause for each in pauses for pause in each) >= 0.2
 
 
+@pytest.mark.long
 async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_with: StackWith) -> None:
     """Attempts are left, but a call that fails after the maximum age was the last one."""
     settings = {
@@ -252,6 +254,7 @@ async def test_a_single_item_is_not_starved_by_a_hot_workspace(stack_with: Stack
         assert len(of_workspace(calls, "ws-hot")) < 50, "the hot workspace still waits"
 
 
+@pytest.mark.long
 async def test_calls_at_once_stay_within_both_limits(stack_with: StackWith) -> None:
     """With 5 at once in all and 2 a workspace, four workers reach both limits and pass neither."""
     settings = {"RELEASE_VENDOR_CONCURRENCY": "5", "RELEASE_WORKSPACE_CONCURRENCY": "2"}
