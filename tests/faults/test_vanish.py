@@ -42,6 +42,7 @@ async def prove_the_credential(stack: Stack) -> str:
     return request_id
 
 
+@pytest.mark.long
 async def test_packages_whose_answers_vanish_are_found_and_nothing_is_sent_again(
     stack_with: StackWith,
 ) -> None:
