@@ -18,6 +18,7 @@ from service.embedded.server import EmbeddedServer
 from service.embedded.valkey import EmbeddedValkey
 from service.gateways.migrate import migrate
 from tests.support.processes import ServiceProcess
+from tests.support.proxy import PostgresProxy
 from tests.support.servers import (
     GIVEN_REDIS_DATABASES,
     THROWAWAY_SETTINGS,
@@ -111,6 +112,27 @@ async def own_valkey() -> AsyncIterator[EmbeddedValkey]:
     with server_directory() as directory:
         async with EmbeddedValkey(directory) as server:
             yield server
+
+
+@pytest.fixture
+async def own_database_url(own_postgres: EmbeddedPostgres) -> str:
+    """The address of a migrated database on a server of the test's own."""
+    await migrate(own_postgres.url)
+    return own_postgres.url
+
+
+@pytest.fixture
+def socket_directory() -> Iterator[Path]:
+    """A directory with a path that is short enough for a unix socket."""
+    with server_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def proxy(database_url: str, socket_directory: Path) -> AsyncIterator[PostgresProxy]:
+    """A proxy in front of the Postgres of the test run."""
+    async with PostgresProxy(database_url, socket_directory).running() as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """What callers see while Postgres or Redis is away: nothing promised that does not hold, nothing lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -11,33 +10,11 @@ import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.migrate import migrate
 from tests.support.api import REQUESTS, Replica, running_replica
 from tests.support.proxy import Mode, PostgresProxy
-from tests.support.servers import frozen, server_directory
+from tests.support.servers import frozen
 from tests.support.stack import body
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def own_database_url(own_postgres: EmbeddedPostgres) -> str:
-    """The address of a migrated database on a server of the test's own."""
-    await migrate(own_postgres.url)
-    return own_postgres.url
-
-
-@pytest.fixture
-def socket_directory() -> Iterator[Path]:
-    """A directory with a path that is short enough for a unix socket."""
-    with server_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
-async def proxy(database_url: str, socket_directory: Path) -> AsyncIterator[PostgresProxy]:
-    """A proxy in front of the Postgres of the test run."""
-    async with PostgresProxy(database_url, socket_directory).running() as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -1,18 +1,15 @@
 """Stacks on servers of the test's own, on Postgres behind a proxy, and several side by side."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.migrate import migrate
 from tests.main_job.conftest import StackWith, stack_with
 from tests.support.emulator import UNLIMITED
-from tests.support.proxy import PostgresProxy
 from tests.support.servers import Databases, RedisDatabases, server_directory
 from tests.support.stack import Stack, running_stack
 
@@ -76,27 +73,6 @@ async def forgetful_valkey() -> AsyncIterator[EmbeddedValkey]:
     with server_directory() as directory:
         async with EmbeddedValkey(directory, settings={"appendonly": "no"}) as server:
             yield server
-
-
-@pytest.fixture
-async def own_database_url(own_postgres: EmbeddedPostgres) -> str:
-    """The address of a migrated database on a server of the test's own."""
-    await migrate(own_postgres.url)
-    return own_postgres.url
-
-
-@pytest.fixture
-def socket_directory() -> Iterator[Path]:
-    """A directory with a path that is short enough for a unix socket."""
-    with server_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
-async def proxy(database_url: str, socket_directory: Path) -> AsyncIterator[PostgresProxy]:
-    """A proxy in front of the Postgres of the test run."""
-    async with PostgresProxy(database_url, socket_directory).running() as proxy:
-        yield proxy
 
 
 @pytest.fixture
