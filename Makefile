@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CHAOS := $(BIN)/python -m pytest -m long -s tests/chaos/test_chaos.py
+# Most tests wait for something, so more of them than cores run at once; each process has servers of its own.
+PARALLEL := --numprocesses=3 --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ up: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 
 test: $(INSTALLED) ## Run all checks and the test suite, but for the long fault tests
 	$(MAKE) check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 chaos: $(INSTALLED) ## The long fault tests, and everything failing at once: SEEDS="1 2 3", two minutes each
 	for seed in $(or $(SEEDS),1 2 3); do \

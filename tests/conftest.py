@@ -71,11 +71,13 @@ def redis_databases(session_runner: asyncio.Runner) -> Iterator[RedisDatabases]:
     """The Redis or Valkey server of this test run."""
     given = os.environ.get("RELEASE_TEST_REDIS_URL")
     if given:
-        yield RedisDatabases(given, count=GIVEN_REDIS_DATABASES)
+        yield RedisDatabases(given, numbers=_own_share(GIVEN_REDIS_DATABASES))
         return
     with server_directory() as directory:
         server = EmbeddedValkey(directory, settings={"databases": str(VALKEY_DATABASES), "appendonly": "no"})
-        yield from _lend(server, session_runner, lambda: RedisDatabases(server.url, count=VALKEY_DATABASES))
+        yield from _lend(
+            server, session_runner, lambda: RedisDatabases(server.url, numbers=range(VALKEY_DATABASES))
+        )
 
 
 @pytest.fixture
@@ -145,6 +147,12 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
             return stack.enter_context(process)
 
         yield start
+
+
+def _own_share(count: int) -> range:
+    """Split what is numbered between the processes of a parallel run: pytest-xdist names them gw0 and so on."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return range(process, count, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def _lend(server: EmbeddedServer, runner: asyncio.Runner, part: Callable[[], T]) -> Iterator[T]:

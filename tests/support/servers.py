@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,9 +67,9 @@ class Databases:
 class RedisDatabases:
     """Hands out the logical databases of one Redis server in turn, each emptied before its use."""
 
-    def __init__(self, server_url: str, *, count: int) -> None:
+    def __init__(self, server_url: str, *, numbers: Sequence[int]) -> None:
         self._server_url = server_url
-        self._numbers = itertools.cycle(range(count))
+        self._numbers = itertools.cycle(numbers)
 
     async def fresh(self) -> str:
         """Return the address of an empty logical database."""
