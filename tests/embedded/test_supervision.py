@@ -16,7 +16,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
 from service.embedded.wheels import find_postgres_programs
 from tests.embedded.contents import count, write
-from tests.support.processes import REPOSITORY
+from tests.support.nursery import REPOSITORY
 from tests.support.servers import is_alive
 from tests.support.waiting import eventually
 

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from tests.emulator.vendor_caller import VendorCaller
-from tests.support.emulator import REPOSITORY, EmulatorProcess
+from tests.support.emulator import EmulatorProcess
+from tests.support.nursery import REPOSITORY
 from tests.support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "service.emulator"]

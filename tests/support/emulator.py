@@ -4,20 +4,19 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import aiohttp
+
+from tests.support.nursery import REPOSITORY, Child, Order, spawn
 
 #: Whatever JSON holds.
 Json = Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 #: No rate limits: for tests that are about something else.
 UNLIMITED = {"rate_user": 0, "rate_api": 0}
 
@@ -33,7 +32,7 @@ class EmulatorProcess:
         self._directory = directory
         self._faults = faults
         self._port = 0
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -66,10 +65,11 @@ class EmulatorProcess:
         Raises:
             AssertionError: It ended without listening.
         """
-        self._child = self._spawn()
-        assert self._child.stdout is not None
-        line = (await asyncio.to_thread(self._child.stdout.readline)).decode()
-        self._child.stdout.close()
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as said:
+            with os.fdopen(writing, "wb") as stdout:
+                self._child = self._spawn(stdout)
+            line = (await asyncio.to_thread(said.readline)).decode()
         assert line.startswith("emulator ready on http://127.0.0.1:"), self.stderr
         self._port = int(line.rpartition(":")[2])
 
@@ -158,16 +158,15 @@ class EmulatorProcess:
             assert response.status == 200, text
             return json.loads(text)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, stdout: IO[bytes]) -> Child:
+        order = Order(
+            module="service.emulator",
+            arguments=self._arguments(),
+            environment={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            directory=str(self._directory),
+        )
         with (self._directory / "emulator.stderr").open("ab") as stderr:
-            return subprocess.Popen(
-                [sys.executable, "-m", "service.emulator", *self._arguments()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=self._directory,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            )
+            return spawn(order, stdout=stdout, stderr=stderr)
 
     def _arguments(self) -> list[str]:
         arguments = ["--die-with-parent", "--port", str(self._port), "--ledger", str(self.ledger_path)]

@@ -5,17 +5,15 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.embedded.process import die_with_parent
+from tests.support.nursery import REPOSITORY, Order, spawn
 from tests.support.waiting import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "TMPDIR", "LANG", "LC_ALL")
 
 
@@ -30,16 +28,13 @@ class ServiceProcess:
         self._stdout = directory / f"{number}.stdout"
         self._stderr = directory / f"{number}.stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "service", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=directory,
-                env=_environment(environment, home=directory),
-                start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it makes two system calls
+            order = Order(
+                module="service",
+                arguments=arguments,
+                environment=_environment(environment, home=directory),
+                directory=str(directory),
             )
+            self._child = spawn(order, stdout=stdout, stderr=stderr)
 
     def __enter__(self) -> Self:
         return self
