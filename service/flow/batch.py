@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from service.core.errors import DatabaseUnavailable
 from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, decide_window, package_name
@@ -23,7 +24,7 @@ from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
 from service.gateways.permits import Asking, Permit, Refused
-from service.gateways.store import batches, lanes, progress
+from service.gateways.store import batches, lanes, progress, unknown_commits
 from service.gateways.store.batches import Claimed, Lease
 from service.gateways.store.database import Connection
 from service.gateways.store.lanes import Lane
@@ -112,14 +113,7 @@ async def claim_or_give_back(deps: WorkerDeps, due: Due, permit: Permit) -> Clai
 async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     """Claim a sealed batch or seal a new one, with its attempt, in one transaction; None where others were faster."""
     lease_ends_at = time.monotonic() + deps.settings.lease.total_seconds()
-    lease = Lease(worker=deps.worker_name, duration=deps.settings.lease)
-
-    async def work(connection: Connection) -> tuple[Batch, list[UUID]] | None:
-        if due.closed_by is None:
-            return await _claim_sealed(connection, due.asking.batch_key, lease)
-        return await _seal(connection, due, lease, max_items=deps.settings.batch_max_items)
-
-    claimed = await deps.database.transact(work)
+    claimed = await commit_claim(deps, due)
     if claimed is None:
         return None
     batch, request_ids = claimed
@@ -127,6 +121,37 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, lease_ends_at=lease_ends_at)
+
+
+async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] | None:
+    """Write the claim; where the answer to the commit is lost, read back whether it happened.
+
+    Raises:
+        DatabaseUnavailable: nothing was claimed, or nobody can tell; then the lease runs out.
+    """
+    lease = Lease(worker=deps.worker_name, duration=deps.settings.lease)
+    tried: tuple[Batch, list[UUID]] | None = None
+
+    async def work(connection: Connection) -> tuple[Batch, list[UUID]] | None:
+        nonlocal tried
+        tried = None
+        if due.closed_by is None:
+            tried = await _claim_sealed(connection, due.asking.batch_key, lease)
+        else:
+            tried = await _seal(connection, due, lease, max_items=deps.settings.batch_max_items)
+        return tried
+
+    try:
+        return await deps.database.transact(work)
+    except DatabaseUnavailable:
+        if tried is None or not await _was_claimed(deps, tried[0]):
+            raise
+    return tried
+
+
+async def _was_claimed(deps: WorkerDeps, batch: Batch) -> bool:
+    async with deps.database.connection() as connection:
+        return await unknown_commits.is_claimed(connection, batch, worker=deps.worker_name)
 
 
 async def _claim_sealed(

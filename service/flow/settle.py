@@ -31,7 +31,7 @@ from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.breakers import keep_breakers
 from service.gateways.permits import Asking, Permit
-from service.gateways.store import batches, progress
+from service.gateways.store import batches, progress, unknown_commits
 from service.gateways.store.batches import AttemptRecord
 from service.gateways.store.database import Connection
 
@@ -97,7 +97,7 @@ async def was_written(deps: WorkerDeps, batch: Batch, verdict: Verdict) -> bool:
     """Tell whether a commit whose answer was lost did happen."""
     try:
         async with deps.database.connection() as connection:
-            outcome = await batches.find_outcome(connection, batch)
+            outcome = await unknown_commits.find_outcome(connection, batch)
     except DatabaseUnavailable:
         return False
     return outcome is verdict.outcome

@@ -51,3 +51,23 @@ async def test_an_unknown_commit_of_an_outcome_is_found_out(
 
         assert [attempt["outcome"] for attempt in batch["attempts"]] == ["released"]
         assert len(await stack.emulator.calls()) == 1
+
+
+async def test_an_unknown_commit_of_a_claim_is_found_out(
+    stack_on: StackOn, proxy: PostgresProxy, redis_url: str, database_url: str
+) -> None:
+    """The answer to the commit that seals a batch is lost: the worker reads it back and makes the call at once."""
+    nobody_else_commits = {"RELEASE_SWEEP_SECONDS": "60", "RELEASE_RECHECK_SECONDS": "60"}
+    async with stack_on(
+        proxy.url, redis_url, RELEASE_BATCH_QUIET_SECONDS="1", **nobody_else_commits
+    ) as stack:
+        stack.database_url = database_url
+        load = Load(stack)
+        await load.hand_in(1)
+        proxy.lose_answers_to(b"COMMIT", one_in=1_000)
+        request = await stack.wait_for(load.ids[1], "released")
+        batch = await stack.batch(request["items"][0]["batch_id"])
+
+        assert proxy.lost == 1
+        assert [attempt["outcome"] for attempt in batch["attempts"]] == ["released"]
+        assert len(await stack.emulator.calls()) == 1

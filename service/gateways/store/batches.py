@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from service.core.batch_key import BatchKey
-from service.core.model import AttemptOutcome, Batch, ClosedBy, ItemError, WaitReason
+from service.core.model import Batch, ClosedBy, ItemError, WaitReason
 from service.core.outcomes import VendorError
 from service.core.verdict import Verdict
 from service.gateways.store.database import Connection
@@ -257,18 +257,6 @@ async def settle_batch(
         verdict.item_state,
     )
     return status != "UPDATE 0"
-
-
-# What a call came to, if that was written under the epoch of the call's own claim.
-FIND_OUTCOME: LiteralString = (
-    "SELECT outcome FROM attempts WHERE batch_id = $1 AND number = $2 AND epoch = $3"
-)
-
-
-async def find_outcome(connection: Connection, batch: Batch) -> AttemptOutcome | None:
-    """Return the outcome of a batch's own attempt, or None while it has none."""
-    outcome = await connection.fetchval(FIND_OUTCOME, batch.batch_id, batch.attempt_number, batch.epoch)
-    return AttemptOutcome(outcome) if outcome is not None else None
 
 
 def error_json(error: ItemError | None) -> dict[str, object] | None:
