@@ -39,6 +39,8 @@ AUTHENTICATION_PAUSE = timedelta(seconds=60)
 _FIRST_PROBE_AFTER = 5
 _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 #: Far from what a period may be, near enough that no sum of periods overflows.
+#: Whatever the settle time: absence that ends a request is seen for so long, since nobody looks again after that.
+_LEAST_PATIENCE = timedelta(seconds=15)
 _LONGEST = timedelta(days=7)
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
 
@@ -168,7 +170,10 @@ class Settings(BaseModel):
     def reconcile_policy(self) -> ReconcilePolicy:
         """How patiently doubts are settled."""
         return ReconcilePolicy(
-            recheck=self.recheck, budget=self.reconcile_budget, is_resent=self.in_doubt == "resend"
+            recheck=self.recheck,
+            patience=max(self.settle, _LEAST_PATIENCE),
+            budget=self.reconcile_budget,
+            is_resent=self.in_doubt == "resend",
         )
 
     @property

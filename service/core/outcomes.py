@@ -89,6 +89,8 @@ class InDoubt:
 
     reason: str
     error: VendorError
+    #: Whether we gave the call up, so that it says nothing about the vendor.
+    is_given_up: bool = False
 
 
 Outcome = Released | Rejected | Throttled | NotSent | InDoubt

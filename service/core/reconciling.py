@@ -65,6 +65,8 @@ class ReconcilePolicy:
 
     #: Between the two looks that prove absence, and between looks that prove nothing.
     recheck: timedelta
+    #: For how long absence must be seen before it ends a request: a package that is listed later would be missed.
+    patience: timedelta
     #: Since the doubt began; then an operator has to decide.
     budget: timedelta
     #: Whether what is proved absent is sent again without asking.
@@ -203,9 +205,7 @@ def decide(look: Look, standing: Standing, *, policy: ReconcilePolicy) -> Decisi
         case Found(release_package_id=package_id):
             return Release(release_package_id=package_id)
         case Absent():
-            if standing.absent_for is None or standing.absent_for < policy.recheck:
-                return LookAgain(delay=policy.recheck)
-            return Reject() if standing.was_refused else _after_absence(standing, policy)
+            return _after_absence(standing, policy)
         case Unclear(reason=reason) | Unreadable(reason=reason):
             is_over = standing.in_doubt_for >= policy.budget
             return GiveUp(reason=reason) if is_over else LookAgain(delay=policy.recheck)
@@ -214,6 +214,22 @@ def decide(look: Look, standing: Standing, *, policy: ReconcilePolicy) -> Decisi
 
 
 def _after_absence(standing: Standing, policy: ReconcilePolicy) -> Decision:
+    decision = _once_absent(standing, policy)
+    match decision:
+        case Reject() | Fail():
+            needed = max(policy.recheck, policy.patience)
+        case Resend() | GiveUp():
+            needed = policy.recheck
+        case _:
+            assert_never(decision)
+    if standing.absent_for is None or standing.absent_for < needed:
+        return LookAgain(delay=policy.recheck)
+    return decision
+
+
+def _once_absent(standing: Standing, policy: ReconcilePolicy) -> Resend | Fail | Reject | GiveUp:
+    if standing.was_refused:
+        return Reject()
     if not policy.is_resent:
         return GiveUp(
             reason="the vendor has no such package; RELEASE_IN_DOUBT=park leaves the rest to an operator"

@@ -78,7 +78,8 @@ def judge(
         case Throttled():
             return _throttled(outcome)
         case NotSent():
-            return _not_sent(outcome, counted_attempts, policy)
+            verdict = _not_sent(outcome, counted_attempts, policy)
+            return _looked_up(verdict, policy) if was_in_doubt else verdict
         case InDoubt():
             return _in_doubt(outcome, policy)
         case _:
@@ -173,6 +174,19 @@ def _failed_try(outcome: NotSent, tries: int, policy: RetryPolicy) -> Verdict:
         item_state=ItemState.FAILED,
         is_counted=True,
         error=error,
+    )
+
+
+def _looked_up(verdict: Verdict, policy: RetryPolicy) -> Verdict:
+    """Let the lists be asked once more before a batch that was in doubt fails: its package may be there by now."""
+    if verdict.batch_state is not BatchState.FAILED:
+        return verdict
+    return replace(
+        verdict,
+        batch_state=BatchState.IN_DOUBT,
+        item_state=ItemState.IN_DOUBT,
+        delay=policy.settle,
+        wait_reason=WaitReason.RECONCILING,
     )
 
 

@@ -100,6 +100,8 @@ async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt], *, ends
         lists = await read_lists(deps, place, key_word=common_part([doubt.package_name for doubt in doubts]))
     except Unavailable as error:
         lists = Unreadable(reason=str(error))
+    if isinstance(lists, Unreadable):
+        log.warning(LogEvent.READ_FAILED, reason=lists.reason, workspace=place.workspace, doubts=len(doubts))
     for doubt in doubts:
         if time.monotonic() > ends_at:
             return
@@ -155,8 +157,6 @@ async def settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
     )
     decision = decide(look, standing, policy=deps.settings.reconcile_policy)
     if isinstance(decision, LookAgain):
-        if isinstance(look, Unreadable):
-            log.warning(LogEvent.READ_FAILED, reason=look.reason)
         async with deps.database.connection() as connection:
             await reconciling.keep_look(connection, doubt, evidence=evidence, delay=decision.delay)
     else:

@@ -41,6 +41,8 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
 def _cut_off() -> CallReport:
     """Return the report of a call that was given up in the middle."""
     return CallReport(
-        outcome=InDoubt(reason="the worker gave the call up before there was an answer", error=NO_WORDS),
+        outcome=InDoubt(
+            reason="the worker gave the call up before there was an answer", error=NO_WORDS, is_given_up=True
+        ),
         sent_at=None,
     )

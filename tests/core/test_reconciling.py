@@ -1,5 +1,6 @@
 """What looks at the vendor's lists prove, and what they lead to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,7 +31,12 @@ from service.core.reconciling import (
 )
 
 SOUGHT = Sought(package_name="n", apply_user_id="u", pending_item_ids=frozenset({"1", "2"}))
-POLICY = ReconcilePolicy(recheck=timedelta(seconds=3), budget=timedelta(seconds=60), is_resent=True)
+POLICY = ReconcilePolicy(
+    recheck=timedelta(seconds=3),
+    patience=timedelta(seconds=15),
+    budget=timedelta(seconds=60),
+    is_resent=True,
+)
 FREE = {"1": False, "2": False, "3": True}
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -99,9 +105,10 @@ AGAIN = LookAgain(delay=timedelta(seconds=3))
         (Absent(), standing(doubt=99), AGAIN),
         (Absent(), standing(absent=2), AGAIN),
         (Absent(), standing(absent=3), Resend()),
-        (Absent(), standing(absent=3, attempts=False), Fail()),
-        (Absent(), standing(absent=2, refused=True), AGAIN),
-        (Absent(), standing(absent=3, refused=True), Reject()),
+        (Absent(), standing(absent=14, attempts=False), AGAIN),
+        (Absent(), standing(absent=15, attempts=False), Fail()),
+        (Absent(), standing(absent=14, doubt=99, refused=True), AGAIN),
+        (Absent(), standing(absent=15, refused=True), Reject()),
         (Unclear(reason="why"), standing(absent=9, doubt=59), AGAIN),
         (Unclear(reason="why"), standing(absent=9, doubt=60), GiveUp(reason="why")),
         (Unreadable(reason="why"), standing(absent=9, doubt=59), AGAIN),
@@ -109,13 +116,13 @@ AGAIN = LookAgain(delay=timedelta(seconds=3))
     ],
 )
 def test_what_a_look_leads_to(look: Look, at: Standing, decision: object) -> None:
-    """Found ends a doubt at once, absence only when it was seen twice, and doubt only when the budget is over."""
+    """Found ends a doubt at once; absence seen twice sends again, seen for long ends; doubt ends with the budget."""
     assert decide(look, at, policy=POLICY) == decision
 
 
 def test_the_policy_park_never_resends() -> None:
     """With park, proved absence is for an operator."""
-    park = ReconcilePolicy(recheck=POLICY.recheck, budget=POLICY.budget, is_resent=False)
+    park = replace(POLICY, is_resent=False)
     decided = decide(Absent(), standing(absent=9), policy=park)
 
     assert isinstance(decided, GiveUp)

@@ -172,6 +172,20 @@ def test_a_no_after_a_doubt_is_not_taken_at_its_word(
 
 
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+def test_a_batch_that_was_in_doubt_does_not_end_unseen(
+    outcome: Outcome, before: int, policy: RetryPolicy
+) -> None:
+    """Unless the vendor made the package now, it may have been made before: the lists are asked before the end."""
+    verdict = judge(outcome, counted_attempts=before, policy=policy, items=1, was_in_doubt=True)
+
+    if isinstance(outcome, Released):
+        assert verdict.batch_state is BatchState.RELEASED
+    else:
+        assert verdict.batch_state in {BatchState.SEALED, BatchState.IN_DOUBT}
+        assert verdict.delay is not None
+
+
+@given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
 def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
     outcome: Outcome, before: int, policy: RetryPolicy
 ) -> None:

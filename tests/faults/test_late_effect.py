@@ -1,7 +1,6 @@
 """Effects and lists that come late: absence is not concluded early, and a wrong conclusion makes no second package."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -103,21 +102,35 @@ async def test_what_shows_after_the_settle_time_is_left_to_an_operator_with_park
     await try_both(scenario, seconds=LATE_SECONDS)
 
 
-async def test_what_shows_after_the_settle_time_is_not_doubled_by_a_strict_vendor(
+async def test_what_shows_after_the_settle_time_is_found_after_the_no_of_a_strict_vendor(
     lend_stack: LendStack,
 ) -> None:
-    """The call is made again too early; the vendor refuses one of the two, and there is one package."""
+    """The call is made again too early and refused, since its package is there; that no is not believed too soon."""
 
     async def scenario(faults: Faults) -> None:
         async with lend_stack({"already_packaged": "strict", **faults}, **QUICK) as stack:
             accepted = await submit_one(stack)
-            # "rejected" is wrong where only the lists lag: the README says so.
-            await stack.wait_for(accepted["id"], "released", "rejected", within=60.0)
+            request = await stack.wait_for(accepted["id"], "released", "rejected", "failed", within=60.0)
             first, second = await stack.emulator.calls()
-            await eventually(lambda: time.time() > first["at"] + LATE_SECONDS + 0.5, within=30.0)
-            packages = await stack.emulator.packages()
 
+            assert request["state"] == "released"
             assert first["package_name"] == second["package_name"]
-            assert [package["items"] for package in packages] == [["1"]]
+            await assert_ledger_agrees(stack, [request])
+
+    await try_both(scenario, seconds=LATE_SECONDS)
+
+
+async def test_what_shows_late_is_found_before_a_batch_without_tries_fails(lend_stack: LendStack) -> None:
+    """With its attempts used up a batch is failed only when absence was seen for long."""
+
+    async def scenario(faults: Faults) -> None:
+        settings = {**QUICK, "RELEASE_MAX_ATTEMPTS": "1"}
+        async with lend_stack({"already_packaged": "lax", **faults}, **settings) as stack:
+            accepted = await submit_one(stack)
+            request = await stack.wait_for(accepted["id"], "released", "failed", within=60.0)
+
+            assert request["state"] == "released"
+            assert len(await stack.emulator.calls()) == 1
+            await assert_ledger_agrees(stack, [request])
 
     await try_both(scenario, seconds=LATE_SECONDS)

@@ -402,6 +402,15 @@ async def test_a_call_in_ten_that_fails_opens_nothing(redis: ArqRedis) -> None:
     assert changes == []
 
 
+async def test_calls_that_we_gave_up_open_nothing(redis: ArqRedis) -> None:
+    """A worker that is told to end at once says nothing about the vendor, however many calls it cuts off."""
+    permits = await proven(redis, failing_limits(pause=30))
+    given_up = InDoubt(reason="given up", error=NO_WORDS, is_given_up=True)
+    changes = [change for _ in range(20) for change in await one_call(permits, given_up)]
+
+    assert changes == []
+
+
 async def test_an_open_breaker_lets_one_probe_through_after_ever_longer_pauses(redis: ArqRedis) -> None:
     """One probe at a time; a failed one doubles the pause up to the cap, one that works closes the breaker."""
     permits = await proven(redis, failing_limits(pause=0.2, cap=0.5))

@@ -148,7 +148,7 @@ async def test_sigterm_finishes_the_running_call_and_exits_0(own_stack: Stack) -
 
 
 async def test_a_second_sigterm_gives_the_running_call_up_as_in_doubt(own_stack: Stack) -> None:
-    """Told twice, a worker ends within two seconds and says that the outcome is not known."""
+    """Told twice, a worker ends within two seconds and says that the outcome is not known; no fault of the vendor."""
     await own_stack.emulator.hold("after_apply")
     accepted = await own_stack.submit(body("1"))
     await own_stack.emulator.wait_until_held()
