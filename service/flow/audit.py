@@ -76,7 +76,7 @@ async def check_rules(connection: Connection, patience: Patience) -> AuditReport
 
 
 async def audit_with_vendor(deps: WorkerDeps, patience: Patience) -> AuditReport:
-    """Check all rules, and so read the vendor's list in every workspace with something released.
+    """Check all rules, and so read the vendor's list in every workspace that was ever asked for.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
@@ -90,7 +90,7 @@ async def audit_with_vendor(deps: WorkerDeps, patience: Patience) -> AuditReport
 async def compare_with_vendor(deps: WorkerDeps) -> AsyncIterator[Finding]:
     """A7: hold each workspace's packages against the vendor's."""
     async with deps.database.connection() as connection:
-        places = await auditing.released_places(connection)
+        places = await auditing.known_places(connection)
     for project_id, workspace in places:
         try:
             findings = await compare_place(deps, project_id, workspace)

@@ -247,14 +247,17 @@ async def find_disagreeing(connection: Connection, _patience: Patience) -> RuleR
 
 
 # Where the vendor's lists are worth reading.
-RELEASED_PLACES: LiteralString = """
-SELECT DISTINCT project_id, workspace FROM batches WHERE state = 'released' ORDER BY 1, 2
+KNOWN_PLACES: LiteralString = """
+SELECT project_id, workspace FROM batches
+UNION
+SELECT project_id, workspace FROM release_requests
+ORDER BY 1, 2
 """
 
 
-async def released_places(connection: Connection) -> list[tuple[str, str]]:
-    """Return project and workspace of every released batch."""
-    return [(row["project_id"], row["workspace"]) for row in await connection.fetch(RELEASED_PLACES)]
+async def known_places(connection: Connection) -> list[tuple[str, str]]:
+    """Return project and workspace of everything that was ever asked for."""
+    return [(row["project_id"], row["workspace"]) for row in await connection.fetch(KNOWN_PLACES)]
 
 
 BATCHES_OF_PLACE: LiteralString = """
