@@ -26,7 +26,7 @@ async def test_nothing_is_released_twice_after_a_restore(
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    """What the copy shows waiting stays in its one package, by a strict vendor; the audit names each unknown package."""
+    """What the copy shows waiting stays in its one package, by a strict vendor; the audit names each unknown one."""
     async with stack_on(own_postgres.url, redis_url, STRICT, starts=False) as stack:
         await stack.start_api()
         await release_and_stop(stack, await stack.submit(body("0", workspace="ws-2")))

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.main_job.conftest import StackWith
-from tests.support.stack import Stack, assert_ledger_agrees, body, most_in_a_second
+from tests.support.stack import Stack, assert_ledger_agrees, body, most_at_once, most_in_a_second
 from tests.support.waiting import eventually
 
 Call = Mapping[str, Any]
@@ -265,12 +265,5 @@ async def test_calls_at_once_stay_within_both_limits(stack_with: StackWith) -> N
         await stack.wait_until_at_rest(ids)
         calls = await stack.emulator.calls()
 
-        assert at_once(calls) == 5
-        assert max(at_once(of_workspace(calls, f"ws-{n}")) for n in range(4)) == 2
-
-
-def at_once(calls: Sequence[Call]) -> int:
-    return max(
-        len([other for other in calls if other["started"] <= call["started"] < other["ended"]])
-        for call in calls
-    )
+        assert most_at_once(calls) == 5
+        assert max(most_at_once(of_workspace(calls, f"ws-{n}")) for n in range(4)) == 2

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tests.main_job.conftest import StackWith
-from tests.support.stack import assert_ledger_agrees, body, many_bodies, most_in_a_second
+from tests.support.stack import assert_ledger_agrees, body, many_bodies, most_at_once, most_in_a_second
 from tests.support.waiting import eventually
 
 
@@ -54,11 +54,8 @@ async def test_calls_at_once_stay_within_the_limit(stack_with: StackWith) -> Non
         ids = await stack.submit_all([body(str(n), workspace=f"ws-{n}") for n in range(30)])
         await stack.wait_until_at_rest(ids)
         calls = await stack.emulator.calls()
-        at_once = [
-            sum(other["started"] <= call["started"] < other["ended"] for other in calls) for call in calls
-        ]
 
-        assert max(at_once) == 3
+        assert most_at_once(calls) == 3
 
 
 async def test_waiting_for_a_limit_costs_no_attempt_and_is_shown(stack_with: StackWith) -> None:

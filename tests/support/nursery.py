@@ -169,6 +169,10 @@ def _become_a_child(fds: Sequence[int], *, unused: Sequence[int]) -> None:
 
 def _run(order: Order) -> None:
     os.chdir(order.directory)
+    if order.environment.get("PYTHONPATH") != str(REPOSITORY):
+        # A start-up file is run by an interpreter that starts.
+        words = [sys.executable, "-m", order.module, *order.arguments]
+        os.execve(sys.executable, words, dict(order.environment))  # noqa: S606 - our own interpreter
     os.environ.clear()
     os.environ.update(order.environment)
     sys.argv = [order.module, *order.arguments]

@@ -273,3 +273,11 @@ def most_in_a_second(calls: Sequence[Mapping[str, Any]]) -> int:
     """Return the most calls that any sliding second saw."""
     times = sorted(call["at"] for call in calls)
     return max((sum(start <= at < start + 1.0 for at in times) for start in times), default=0)
+
+
+def most_at_once(calls: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many calls were open at once, at most."""
+    return max(
+        (sum(other["started"] <= call["started"] < other["ended"] for other in calls) for call in calls),
+        default=0,
+    )
