@@ -79,7 +79,7 @@ def judge(
             return _throttled(outcome)
         case NotSent():
             verdict = _not_sent(outcome, counted_attempts, policy)
-            return _looked_up(verdict, policy) if was_in_doubt else verdict
+            return _looked_up_first(verdict, policy) if was_in_doubt else verdict
         case InDoubt():
             return _in_doubt(outcome, policy)
         case _:
@@ -114,20 +114,16 @@ def rejection(error: VendorError) -> ItemError:
 
 def _doubted_no(outcome: Rejected, policy: RetryPolicy) -> Verdict:
     """A no after a call in doubt may mean "these items are packaged": by that earlier call. The lists tell."""
-    return Verdict(
-        outcome=AttemptOutcome.REJECTED,
-        batch_state=BatchState.IN_DOUBT,
-        item_state=ItemState.IN_DOUBT,
-        is_counted=True,
-        delay=policy.settle,
-        wait_reason=WaitReason.RECONCILING,
-        error=ItemError(
-            code="in-doubt",
-            message="The vendor refused after an earlier call whose outcome is not known.",
-            retryable=False,
-            vendor=outcome.error,
-        ),
-    )
+    message = "The vendor refused after an earlier call whose outcome is not known."
+    return _doubt(AttemptOutcome.REJECTED, message, outcome.error, policy)
+
+
+def _looked_up_first(verdict: Verdict, policy: RetryPolicy) -> Verdict:
+    """Keep a batch whose last call was not sent from failing before it is certain that no earlier one worked."""
+    if verdict.batch_state is not BatchState.FAILED or verdict.error is None:
+        return verdict
+    message = f"{verdict.error.message} An earlier call may have worked."
+    return _doubt(verdict.outcome, message, verdict.error.vendor, policy)
 
 
 def _throttled(outcome: Throttled) -> Verdict:
@@ -191,14 +187,18 @@ def _looked_up(verdict: Verdict, policy: RetryPolicy) -> Verdict:
 
 
 def _in_doubt(outcome: InDoubt, policy: RetryPolicy) -> Verdict:
+    return _doubt(AttemptOutcome.IN_DOUBT, outcome.reason, outcome.error, policy)
+
+
+def _doubt(outcome: AttemptOutcome, message: str, vendor: VendorError | None, policy: RetryPolicy) -> Verdict:
     return Verdict(
-        outcome=AttemptOutcome.IN_DOUBT,
+        outcome=outcome,
         batch_state=BatchState.IN_DOUBT,
         item_state=ItemState.IN_DOUBT,
         is_counted=True,
         delay=policy.settle,
         wait_reason=WaitReason.RECONCILING,
-        error=ItemError(code="in-doubt", message=outcome.reason, retryable=False, vendor=outcome.error),
+        error=ItemError(code="in-doubt", message=message, retryable=False, vendor=vendor),
     )
 
 

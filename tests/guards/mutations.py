@@ -48,16 +48,8 @@ MUTATIONS = (
     Mutation(
         guard="a doubt is looked into only after the settle time",
         file="service/core/verdict.py",
-        old="""        outcome=AttemptOutcome.IN_DOUBT,
-        batch_state=BatchState.IN_DOUBT,
-        item_state=ItemState.IN_DOUBT,
-        is_counted=True,
-        delay=policy.settle,""",
-        new="""        outcome=AttemptOutcome.IN_DOUBT,
-        batch_state=BatchState.IN_DOUBT,
-        item_state=ItemState.IN_DOUBT,
-        is_counted=True,
-        delay=timedelta(0),""",
+        old="        delay=policy.settle,\n",
+        new="        delay=timedelta(0),\n",
         test="tests/core/test_verdict.py::test_what_is_in_doubt_waits_for_the_lists",
     ),
     Mutation(
@@ -80,6 +72,13 @@ MUTATIONS = (
         old="return _doubted_no(outcome, policy) if was_in_doubt else _no(outcome, items)",
         new="return _no(outcome, items if was_in_doubt else items)",
         test="tests/core/test_verdict.py::test_a_no_after_a_doubt_is_not_taken_at_its_word",
+    ),
+    Mutation(
+        guard="attempts that are used up after a doubt fail nothing before proof",
+        file="service/core/verdict.py",
+        old="return _looked_up_first(verdict, policy) if was_in_doubt else verdict",
+        new="return verdict",
+        test="tests/core/test_verdict.py::test_a_last_call_that_was_not_sent_after_a_doubt_fails_nothing",
     ),
     Mutation(
         guard="a pending item has one live holder",

@@ -129,6 +129,19 @@ async def test_a_no_that_was_meant_ends_rejected(stack_with: StackWith) -> None:
         assert request["error"]["vendor"]["error_code"] == "DLF.3051"
 
 
+async def test_a_last_call_that_was_not_sent_fails_nothing_before_proof(stack_with: StackWith) -> None:
+    """After a lost answer the last attempt is not executed: the late list is asked once more, and has the package."""
+    rules = [{"fault": "drop_after", "count": 1}, {"fault": "503_before"}]
+    faults = {"rules": rules, "list_lag_seconds": 1.6}
+    async with stack_with(faults, RELEASE_MAX_ATTEMPTS="2", **QUICK) as stack:
+        await start_with_items(stack, "1")
+        accepted = await stack.submit(body("1"))
+        request = await stack.wait_for(accepted["id"], "released")
+
+        assert [call["status"] for call in await stack.emulator.calls()] in ([None], [None, 503])
+        await assert_ledger_agrees(stack, [request])
+
+
 async def test_the_batch_of_a_killed_worker_is_settled(stack_with: StackWith) -> None:
     """After a kill -9 behind the effect: the lease ends, the lists are asked, and the found package is the outcome."""
     async with stack_with(**QUICK) as stack:
