@@ -89,8 +89,8 @@ class InDoubt:
 
     reason: str
     error: VendorError
-    #: Whether we gave the call up, so that it says nothing about the vendor.
-    is_given_up: bool = False
+    #: Whether we gave it up ourselves, so that it says nothing of how the vendor fares.
+    is_cut_off: bool = False
 
 
 Outcome = Released | Rejected | Throttled | NotSent | InDoubt

@@ -31,18 +31,18 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
     with beating(deps, claimed.batch):
         try:
             report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
-        except BaseException:
-            await asyncio.shield(settle(deps, claimed.batch, _cut_off(), asking=asking, permit=permit))
+        except BaseException as error:
+            report = _given_up(is_cut_off=isinstance(error, asyncio.CancelledError))
+            await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
             raise
         deps.failpoint.pass_point(FailpointName.AFTER_ANSWER)
         await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
 
 
-def _cut_off() -> CallReport:
+def _given_up(*, is_cut_off: bool) -> CallReport:
     """Return the report of a call that was given up in the middle."""
+    reason = "the worker gave the call up before there was an answer"
     return CallReport(
-        outcome=InDoubt(
-            reason="the worker gave the call up before there was an answer", error=NO_WORDS, is_given_up=True
-        ),
+        outcome=InDoubt(reason=reason, error=NO_WORDS, is_cut_off=is_cut_off),
         sent_at=None,
     )

@@ -60,9 +60,9 @@ def what_happened(outcome: Outcome | None) -> str:
             return f"throttled_{scope.value}"
         case NotSent(cause=NotSentCause.AUTHENTICATION):
             return "refused"
-        case InDoubt(is_given_up=False) | NotSent(cause=NotSentCause.UNREACHABLE | NotSentCause.UNAVAILABLE):
+        case InDoubt(is_cut_off=False) | NotSent(cause=NotSentCause.UNREACHABLE | NotSentCause.UNAVAILABLE):
             return "failed"
-        case NotSent() | InDoubt() | None:
+        case InDoubt() | NotSent() | None:
             return "nothing"
         case _:
             assert_never(outcome)

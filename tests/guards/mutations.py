@@ -130,6 +130,13 @@ MUTATIONS = (
         test="tests/gateways/test_permits.py::test_an_open_breaker_lets_one_probe_through_after_ever_longer_pauses",
     ),
     Mutation(
+        guard="a call that we give up is no failure of the vendor's",
+        file="service/gateways/limits.py",
+        old="case InDoubt(is_cut_off=False) | NotSent(",
+        new="case InDoubt() | NotSent(",
+        test="tests/main_job/test_outages.py::test_calls_that_are_given_up_open_no_breaker",
+    ),
+    Mutation(
         guard="packages of ours under the same name are no decoys",
         file="service/flow/reconcile.py",
         old="and package.package_id not in doubt.siblings",

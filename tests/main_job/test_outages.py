@@ -162,6 +162,34 @@ async def test_a_second_sigterm_gives_the_running_call_up_as_in_doubt(own_stack:
     assert (await own_stack.show(accepted["id"]))["state"] == "in_doubt"
 
 
+async def test_calls_that_are_given_up_open_no_breaker(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Told twice, a worker cuts six calls of one workspace off: that is no failure of the vendor's."""
+    async with running_stack(
+        database_url=database_url,
+        redis_url=redis_url,
+        directory=tmp_path,
+        faults=UNLIMITED,
+        RELEASE_BATCH_MAX_ITEMS="1",
+    ) as stack:
+        await stack.start_api()
+        worker = await stack.start_worker()
+        await stack.wait_for((await stack.submit(body("0")))["id"], "released")
+        await stack.emulator.patch_faults({"latency_seconds": 20})
+        ids = [(await stack.submit(body(str(item))))["id"] for item in range(1, 7)]
+        for request_id in ids:
+            await stack.wait_for(request_id, "releasing")
+        worker.send(signal.SIGTERM)
+        await worker.wait_for_line("drain.started")
+        worker.send(signal.SIGTERM)
+        code = await worker.wait(within=5.0)
+
+    assert code == 0
+    assert worker.stderr.count("batch.in_doubt") >= 5, "as many failures would open the breaker"
+    assert "breaker.opened" not in worker.stderr
+
+
 @pytest.mark.parametrize("command", ["api", "worker"])
 async def test_a_missing_postgres_at_start_is_waited_for(
     own_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path, command: str
