@@ -173,19 +173,6 @@ def _failed_try(outcome: NotSent, tries: int, policy: RetryPolicy) -> Verdict:
     )
 
 
-def _looked_up(verdict: Verdict, policy: RetryPolicy) -> Verdict:
-    """Let the lists be asked once more before a batch that was in doubt fails: its package may be there by now."""
-    if verdict.batch_state is not BatchState.FAILED:
-        return verdict
-    return replace(
-        verdict,
-        batch_state=BatchState.IN_DOUBT,
-        item_state=ItemState.IN_DOUBT,
-        delay=policy.settle,
-        wait_reason=WaitReason.RECONCILING,
-    )
-
-
 def _in_doubt(outcome: InDoubt, policy: RetryPolicy) -> Verdict:
     return _doubt(AttemptOutcome.IN_DOUBT, outcome.reason, outcome.error, policy)
 

@@ -7,8 +7,6 @@ import pytest
 
 from tests.chaos.run import Chaos, run_chaos
 
-pytestmark = pytest.mark.long
-
 #: The default run has a kill of each kind of process and server, a freeze and a FLUSHALL.
 SECONDS = float(os.environ.get("RELEASE_CHAOS_SECONDS", "14"))
 #: ``lax``: the vendor packages an item twice if asked to.

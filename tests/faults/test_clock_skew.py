@@ -38,7 +38,6 @@ def skewed_by(skew: timedelta) -> dict[str, str]:
     }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "skews", [(AHEAD, BEHIND, RIGHT, RIGHT), (SECOND, -SECOND, RIGHT, RIGHT)], ids=["minutes", "second"]
 )
@@ -96,7 +95,6 @@ async def test_a_worker_whose_clock_is_behind_gets_along_alone(stack_with: Stack
         await check_invariants(stack, ids)
 
 
-@pytest.mark.long
 async def test_a_worker_whose_clock_is_ahead_leaves_nothing_stuck(stack_with: StackWith) -> None:
     """It is killed with a doorbell set to ten minutes from now; a worker with the right time does the rest soon."""
     limits = {"RELEASE_VENDOR_RATE": "0.5", "RELEASE_BATCH_MAX_ITEMS": "1"}

@@ -7,8 +7,6 @@ from tests.faults.load import Load, assert_all_released
 from tests.support.proxy import PostgresProxy
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.long
-
 
 @pytest.mark.parametrize("cuts_messages", [False, True], ids=["answer lost", "message lost"])
 async def test_unknown_commits_lose_nothing_and_double_nothing(

@@ -14,8 +14,6 @@ from tests.faults.load import Load, assert_all_released
 from tests.support.servers import children_of
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.long
-
 #: As long as a file of the write-ahead log, which so has room: without that Postgres would not go on at all.
 MOST_BYTES_OF_A_FILE = 16 << 20
 #: Four rows fill a page of the table of events so well that not even a small one fits besides.

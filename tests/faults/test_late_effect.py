@@ -5,13 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import pytest
-
 from tests.faults.conftest import QUICK, LendStack
 from tests.support.stack import Stack, assert_ledger_agrees, body
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.long
 
 Faults = dict[str, Any]
 LATE_SECONDS = 7

@@ -1,6 +1,5 @@
 """A request that waits for longer than arq keeps a job: the doorbell is gone, the request is not."""
 
-import pytest
 from redis.asyncio import Redis
 
 from service.gateways.queue import DOORBELL_QUEUE
@@ -9,7 +8,6 @@ from tests.support.stack import body
 from tests.support.waiting import eventually
 
 
-@pytest.mark.long
 async def test_a_request_outlives_its_doorbells(stack_on: StackOn, database_url: str, redis_url: str) -> None:
     """Handed in while no worker runs, with every job of arq expired meanwhile, a request is released all the same."""
     async with (

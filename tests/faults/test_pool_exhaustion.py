@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-import pytest
 
 from tests.faults.conftest import StackOn
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.long
 
 
 @asynccontextmanager

@@ -15,8 +15,6 @@ from tests.support.servers import frozen
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.long
-
 Recorder = Callable[[str, object], None]
 Fault = Callable[[EmbeddedPostgres], Awaitable[None]]
 

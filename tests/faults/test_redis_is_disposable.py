@@ -122,7 +122,6 @@ async def test_a_hung_redis_holds_up_no_caller(
         assert seconds < SOON
 
 
-@pytest.mark.long
 async def test_an_old_snapshot_is_harmless(
     stack_on: StackOn, database_url: str, own_valkey: EmbeddedValkey
 ) -> None:
@@ -153,7 +152,6 @@ async def snapshot(redis: Redis) -> dict[bytes, tuple[int, bytes]]:
     return await eventually(taken, within=10.0) or {}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["string", "hash"])
 async def test_no_key_of_a_wrong_type_stops_the_work(
     stack_on: StackOn, database_url: str, redis_url: str, kind: str

@@ -12,8 +12,6 @@ from service.embedded.postgres import EmbeddedPostgres
 from tests.faults.conftest import StackOn
 from tests.support.stack import Stack, body
 
-pytestmark = pytest.mark.long
-
 STRICT: dict[str, object] = {"already_packaged": "strict"}
 #: What the audit says of a package that was made after the copy.
 UNKNOWN = "has a name of ours, but no batch has it"

@@ -4,16 +4,12 @@ import asyncio
 import os
 import signal
 
-import pytest
-
 from tests.faults.conftest import StackOn
 from tests.faults.load import Load, assert_all_released
 from tests.support.processes import ServiceProcess
 from tests.support.servers import children_of
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.long
 
 ROUNDS = 4
 

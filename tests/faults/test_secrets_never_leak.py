@@ -53,7 +53,6 @@ async def guarded_redis_url(own_valkey: EmbeddedValkey) -> str:
     return own_valkey.url.replace("unix://", f"unix://:{REDIS_PASSWORD}@")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("vendor_auth", ["aksk", "token"])
 async def test_no_secret_is_written_anywhere(
     stack_on: StackOn, database_url: str, guarded_redis_url: str, vendor_auth: str

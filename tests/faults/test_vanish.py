@@ -2,8 +2,6 @@
 
 from collections import Counter
 
-import pytest
-
 from tests.faults.conftest import QUICK, StackWith
 from tests.support.stack import Stack, assert_ledger_agrees, body
 
@@ -42,7 +40,6 @@ async def prove_the_credential(stack: Stack) -> str:
     return request_id
 
 
-@pytest.mark.long
 async def test_packages_whose_answers_vanish_are_found_and_nothing_is_sent_again(
     stack_with: StackWith,
 ) -> None:
@@ -59,7 +56,6 @@ async def test_packages_whose_answers_vanish_are_found_and_nothing_is_sent_again
         await assert_ledger_agrees(stack, requests)
 
 
-@pytest.mark.long
 async def test_calls_that_had_no_effect_are_made_once_more(stack_with: StackWith) -> None:
     """Forty calls are lost before their effect, in two ways: each is made exactly once again, and then released."""
     rules = [

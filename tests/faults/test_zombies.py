@@ -103,7 +103,6 @@ async def test_a_worker_that_wakes_up_before_its_write_makes_no_second_package(
         assert [package["items"] for package in await stack.emulator.packages()] == [["1"]]
 
 
-@pytest.mark.long
 async def test_a_worker_that_wakes_up_during_the_call_of_the_next_leaves_it_alone(
     stack_with: StackWith,
 ) -> None:

@@ -405,7 +405,7 @@ async def test_a_call_in_ten_that_fails_opens_nothing(redis: ArqRedis) -> None:
 async def test_calls_that_we_gave_up_open_nothing(redis: ArqRedis) -> None:
     """A worker that is told to end at once says nothing about the vendor, however many calls it cuts off."""
     permits = await proven(redis, failing_limits(pause=30))
-    given_up = InDoubt(reason="given up", error=NO_WORDS, is_given_up=True)
+    given_up = InDoubt(reason="given up", error=NO_WORDS, is_cut_off=True)
     changes = [change for _ in range(20) for change in await one_call(permits, given_up)]
 
     assert changes == []

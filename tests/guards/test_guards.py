@@ -11,8 +11,6 @@ import pytest
 from tests.guards.mutations import MUTATIONS, Mutation
 from tests.support.servers import Databases
 
-pytestmark = pytest.mark.long
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("service", "migrations", "tests", "pyproject.toml")
 #: What pytest exits with when tests ran and some failed.

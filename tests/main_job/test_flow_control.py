@@ -157,7 +157,6 @@ async def held_by_breaker(stack: Stack, ids: Sequence[str]) -> dict[str, Any] | 
     return None
 
 
-@pytest.mark.long
 async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWith) -> None:
     """Six workspaces with a backlog, the vendor away: a bounded number of calls; back again, the rate holds."""
     settings = {
@@ -187,7 +186,6 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
         await assert_ledger_agrees(stack, requests)
 
 
-@pytest.mark.long
 async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
     """Batches of a failing vendor end failed after the maximum of attempts, with pauses that differ."""
     settings = {
@@ -215,7 +213,6 @@ async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
         assert min(pause for each in pauses for pause in each) >= 0.2
 
 
-@pytest.mark.long
 async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_with: StackWith) -> None:
     """Attempts are left, but a call that fails after the maximum age was the last one."""
     settings = {
@@ -233,7 +230,6 @@ async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_wi
         assert request["error"]["retryable"] is True
 
 
-@pytest.mark.long
 async def test_a_single_item_is_not_starved_by_a_hot_workspace(stack_with: StackWith) -> None:
     """With 5,000 items of one workspace waiting, another's one is called within two calls; alone it has all calls."""
     async with stack_with(RELEASE_VENDOR_RATE="5") as stack:
@@ -267,7 +263,6 @@ def calls_before(calls: Sequence[Call], single: Mapping[str, Any]) -> list[Call]
     return [call for call in calls if is_due_at < call["at"] < called_at]
 
 
-@pytest.mark.long
 async def test_calls_at_once_stay_within_both_limits(stack_with: StackWith) -> None:
     """With 5 at once in all and 2 a workspace, four workers reach both limits and pass neither."""
     settings = {"RELEASE_VENDOR_CONCURRENCY": "5", "RELEASE_WORKSPACE_CONCURRENCY": "2"}
