@@ -5,6 +5,7 @@ Leaves: a batch with its lease and its first attempt in Postgres, before any cal
 If it dies here: before the seal the items still wait; after it the lease runs out and the batch is in doubt.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -28,6 +29,10 @@ from service.gateways.store import batches, lanes, progress, unknown_commits
 from service.gateways.store.batches import Claimed, Lease
 from service.gateways.store.database import Connection
 from service.gateways.store.lanes import Lane
+
+#: Longer, and too little of the lease would be left for the call.
+_FIND_OUT_WITHIN_SECONDS = 5.0
+_FIND_OUT_PAUSE_SECONDS = 0.2
 
 log = structlog.get_logger()
 
@@ -150,8 +155,14 @@ async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] |
 
 
 async def _was_claimed(deps: WorkerDeps, batch: Batch) -> bool:
-    async with deps.database.connection() as connection:
-        return await unknown_commits.is_claimed(connection, batch, worker=deps.worker_name)
+    give_up_at = time.monotonic() + _FIND_OUT_WITHIN_SECONDS
+    while time.monotonic() < give_up_at:
+        try:
+            async with deps.database.connection() as connection:
+                return await unknown_commits.is_claimed(connection, batch, worker=deps.worker_name)
+        except DatabaseUnavailable:
+            await asyncio.sleep(_FIND_OUT_PAUSE_SECONDS)
+    return False
 
 
 async def _claim_sealed(
