@@ -21,7 +21,7 @@ from service.core.model import WaitReason
 from service.core.outcomes import Outcome
 from service.gateways.limits import Credential, Limits, changed_breaker, tolerance_of, what_happened
 from service.gateways.queue import translated
-from service.gateways.scripts import run_script
+from service.gateways.scripts import is_born, run_of, run_script
 
 _SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
@@ -111,7 +111,8 @@ class Permits:
             Unavailable: Redis does not answer, or what remembers the breakers.
         """
         with translated():
-            if await self._redis.exists(f"{_PREFIX}:born"):
+            run = await run_of(self._redis)
+            if await is_born(self._redis, f"{_PREFIX}:born", run):
                 return
         breakers = await self._remembered(self._name)
         with translated():
@@ -119,7 +120,7 @@ class Permits:
                 for breaker in breakers:
                     self._put_back(pipeline, breaker)
                 pipeline.set(f"{_PREFIX}:settling", "1", px=_SETTLING_MS)
-                pipeline.set(f"{_PREFIX}:born", "1")
+                pipeline.set(f"{_PREFIX}:born", run)
                 await pipeline.execute()
 
     def _put_back(self, pipeline: Pipeline, breaker: Breaker) -> None:
@@ -128,6 +129,7 @@ class Permits:
         ends, changed = (round(moment.timestamp() * 1000) for moment in (breaker.until, breaker.changed_at))
         if breaker.reason is BreakerReason.AUTHENTICATION:
             pipeline.set(self._breaker, "1", pxat=ends)
+            pipeline.delete(self._proven)  # an old snapshot may still have it
             return
         operation = f"{self._credential}:{CREATE_PACKAGE}"
         place = f"{breaker.project_id}/{breaker.workspace}"

@@ -14,6 +14,23 @@ from service.gateways.queue import is_refusal_of_a_key
 log = structlog.get_logger()
 
 
+async def run_of(redis: Redis) -> str:
+    """Name the run of the server: another one after each start. A server that may not be asked has no name."""
+    try:
+        found: str = (await redis.info("server"))["run_id"]
+    except (ResponseError, KeyError):
+        return "unknown"
+    return found
+
+
+async def is_born(redis: Redis, born: str, run: str) -> bool:
+    """Tell whether the limiter's memory is of this run of the server."""
+    try:
+        return bool(await redis.get(born) == run.encode())
+    except ResponseError:
+        return False
+
+
 async def run_script(
     redis: Redis,
     script: AsyncScript,

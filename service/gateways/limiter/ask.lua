@@ -23,7 +23,10 @@ local LONGEST_WAIT = 5000 -- one that waits longer looks again at half time, whe
 local CROWD_STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
 local MOST_RETRIES = 10 -- that the budget saves up
 
-if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 'unborn', '0'} end
+-- A server that was started anew may hold keys from before its last calls, so it counts as one without memory.
+local server = redis.pcall('INFO', 'server')
+local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or 'unknown'
+if redis.pcall('GET', KEYS[1]) ~= run then return {0, 'unborn', '0'} end
 
 local function refuse(reason, wait)
   if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
