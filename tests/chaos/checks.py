@@ -29,6 +29,7 @@ async def check_all(world: World, history: History) -> None:
         AssertionError: something does not hold; the message shows what.
     """
     assert history.wrongs == []
+    assert history.known_through("queue"), "nothing came in through the queue"
     await check_invariants(world.stack, history.ids)
     await assert_one_row_per_key(world, history)
     await assert_only_bad_items_are_denied(world)

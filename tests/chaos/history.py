@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.chaos.schedule import APIS
 from tests.chaos.world import World
 from tests.support.stack import body
 
@@ -24,16 +25,17 @@ NOT_NOW = frozenset({409, 429, 503})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """One POST: when, to which HTTP process, and what came of it."""
+    """One attempt to hand in: when, through which door, and what came of it."""
 
     at: float
-    api: int
+    #: An HTTP process, or the queue.
+    door: str
     status: int | None
     told: str
 
     def __str__(self) -> str:
         """Write it as a line of the history."""
-        return f"{self.at:.3f} api-{self.api} {self.status or 'unknown'} {self.told}"
+        return f"{self.at:.3f} {self.door} {self.status or 'unknown'} {self.told}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,8 +63,12 @@ class History:
 
     @property
     def tries(self) -> list[Try]:
-        """Every POST."""
+        """Every attempt to hand in."""
         return [one for entry in self.entries for one in entry.tries]
+
+    def known_through(self, door: str) -> set[str]:
+        """Return the ids that somebody was told at this door."""
+        return {one.told for one in self.tries if one.door == door and one.status in {200, 202}}
 
 
 class Callers:
@@ -116,7 +122,7 @@ class Callers:
                     status, told = await self._post(entry, api)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 status, told = None, repr(error)
-            entry.tries.append(Try(at=at, api=api, status=status, told=told))
+            entry.tries.append(Try(at=at, door=APIS[api], status=status, told=told))
             self._judge(entry, status, told)
             if status not in {200, 202}:
                 await asyncio.sleep(0.2)  # as a caller would: Retry-After is for those who have more time

@@ -14,11 +14,13 @@ import asyncpg
 from tests.chaos.checks import check_all
 from tests.chaos.history import Callers, Entry, History
 from tests.chaos.inflict import inflict_all
+from tests.chaos.producers import Producers
 from tests.chaos.schedule import Fault, draw_tracks
 from tests.chaos.world import World, running_world
 from tests.support.invariants import wait_until_settled
 
 CALLERS = 4
+PRODUCERS = 2
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 OUTCOMES = "SELECT coalesce(outcome::text, 'open') AS name, count(*) AS count FROM attempts GROUP BY outcome"
 STATES = "SELECT state::text AS name, count(*) AS count FROM release_requests GROUP BY state"
@@ -66,14 +68,17 @@ async def run_chaos(chaos: Chaos, directory: Path) -> str:
 
 async def _misuse(world: World, history: History, tracks: Sequence[Sequence[Fault]], chaos: Chaos) -> None:
     """Let callers and faults at the service, until the faults are over."""
-    callers = Callers(world, history, chaos.seed)
+    callers, producers = Callers(world, history, chaos.seed), Producers(world, history, chaos.seed)
     watch = asyncio.create_task(_watch_for_deaths(world))
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(CALLERS):
                 group.create_task(callers.run(number))
+            for number in range(PRODUCERS):
+                group.create_task(producers.run(CALLERS + number))
             await inflict_all(world, tracks)
             callers.stop()
+            producers.stop()
             await world.wait_until_ready()
     except BaseExceptionGroup as errors:
         raise AssertionError(f"the harness itself failed: {errors.exceptions!r}") from errors
@@ -103,9 +108,10 @@ async def _figures(world: World, history: History, tracks: Sequence[Sequence[Fau
         await connection.close()
     calls = await world.emulator.calls()
     logs = Counter(re.findall(r'"(package\.found|absence\.proved|outcome\.fenced)"', _logs(world)))
-    unknown = sum(one.status not in {200, 202} for one in history.tries)
+    unknown = Counter(one.door for one in history.tries if one.status not in {200, 202})
+    doors = Counter(one.door for one in history.tries)
     return (
-        f"{len(history.entries)} requests {states}, {len(history.tries)} POSTs of which {unknown} without an id, "
+        f"{len(history.entries)} requests {states}, handed in {dict(doors)} of which without an id {dict(unknown)}, "
         f"{len(calls)} calls that reached the vendor, attempts {outcomes}, {dict(logs)}, "
         f"faults {dict(Counter(fault.kind for track in tracks for fault in track))}, "
         f"of the vendor {dict(Counter(call['fault'] for call in calls if call['fault']))}"
