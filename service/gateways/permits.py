@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,9 +20,8 @@ from service.core.model import WaitReason
 from service.core.outcomes import Outcome
 from service.gateways.limits import Credential, Limits, changed_breaker, tolerance_of, what_happened
 from service.gateways.queue import translated
-from service.gateways.scripts import is_born, run_of, run_script
+from service.gateways.scripts import is_born, limiter_script, run_of, run_script
 
-_SCRIPTS = files("service.gateways.limiter")
 _PREFIX = "release:permits"
 CREATE_PACKAGE = "create_package"
 #: All lists together: the vendor limits each alone, so this is on the safe side.
@@ -95,8 +93,8 @@ class Permits:
         self._limits = limits
         self._name = credential.name
         self._remembered = remembered
-        self._ask = redis.register_script(_SCRIPTS.joinpath("ask.lua").read_text(encoding="utf-8"))
-        self._conclude = redis.register_script(_SCRIPTS.joinpath("conclude.lua").read_text(encoding="utf-8"))
+        self._ask = redis.register_script(limiter_script("ask"))
+        self._conclude = redis.register_script(limiter_script("conclude"))
         self._credential = f"{_PREFIX}:{credential.name}"
         self._operation = f"{self._credential}:{operation}"
         self._in_flight = f"{self._credential}:in_flight"

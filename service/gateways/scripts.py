@@ -1,6 +1,7 @@
 """Runs the limiter's scripts, also where a key holds what none of them wrote."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 import structlog
@@ -11,7 +12,14 @@ from redis.exceptions import ResponseError
 from service.core.telemetry import LogEvent
 from service.gateways.queue import is_refusal_of_a_key
 
+_SCRIPTS = files("service.gateways.limiter")
+
 log = structlog.get_logger()
+
+
+def limiter_script(name: str) -> str:
+    """Return the text of a script of the limiter, with what stands before each."""
+    return "".join(_SCRIPTS.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("bounds", name))
 
 
 async def run_of(redis: Redis) -> str:
@@ -39,7 +47,7 @@ async def run_script(
     arguments: Sequence[str | int | float],
     born: str,
 ) -> Any:  # noqa: ANN401 - what the script returns
-    """Run a script; where one of its keys is of a wrong type, all of them are forgotten, and it runs again.
+    """Run a script; where one of its keys holds what no script can have written, all are forgotten, and it runs again.
 
     That is as if Redis had lost its memory, which ``born`` marks: nothing is allowed in the first second.
     """

@@ -4,15 +4,29 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from arq.connections import ArqRedis
+from structlog.testing import capture_logs
 
 from service.core.breakers import Breaker, BreakerReason
+from service.core.outcomes import Throttled, ThrottleScope
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.permits import Permit, Permits
+from service.gateways.permits import Permit, Permits, Refused
 from service.gateways.queue import open_redis
-from tests.gateways.test_permits import CREDENTIAL, asking, limits, most_in_a_second, proven, take
+from service.gateways.vendor.throttling import MAX_RETRY_AFTER
+from tests.gateways.test_permits import (
+    CREDENTIAL,
+    DOUBT,
+    NO_WORDS,
+    asking,
+    failing_limits,
+    limits,
+    most_in_a_second,
+    proven,
+    take,
+)
 from tests.support.servers import server_directory
 
 
@@ -88,3 +102,101 @@ async def test_an_old_proof_does_not_outlive_a_refusal(redis_url: str) -> None:
     await redis.aclose()
 
     assert [isinstance(answer, Permit) for answer in answers] == [True, False]
+
+
+OPERATION = "release:permits:c:create_package"
+WORKSPACE = f"{OPERATION}:p/ws"
+CREDENTIAL_KEY = "release:permits:c"
+YEARS_MS = 10**11
+FAR = 10**15
+KEY = UUID(int=7)
+NUMBERS = ("1e300", "inf", "nan", "-1e18", "-1", "text", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("HSET", key, "tat", number) for key in (OPERATION, WORKSPACE) for number in NUMBERS),
+        *(("HSET", OPERATION, "tail", number) for number in ("1e300", "nan", "-1")),
+        *(("SET", f"{WORKSPACE}:place:{KEY.hex}", number) for number in ("1e300", "nan", "text")),
+        *(
+            ("SET", key, "1", "PX", YEARS_MS)
+            for key in (
+                "release:permits:settling",
+                f"{CREDENTIAL_KEY}:breaker",
+                *(f"{scope}:{name}" for scope in (OPERATION, WORKSPACE) for name in ("pause", "slow")),
+            )
+        ),
+        *(("ZADD", f"{scope}:in_flight", FAR, "x", "inf", "y") for scope in (CREDENTIAL_KEY, WORKSPACE)),
+        *(("ZADD", f"{scope}:crowd", FAR, "x") for scope in (CREDENTIAL_KEY, WORKSPACE)),
+        *(
+            ("HSET", f"{scope}:breaker", field, FAR)
+            for scope in (OPERATION, WORKSPACE)
+            for field in ("until", "probe_until", "changed")
+        ),
+        ("SET", f"{OPERATION}:recovered", FAR),
+        ("HSET", f"{OPERATION}:retries", "left", "-1e18", "at", "1"),
+        ("HSET", f"{OPERATION}:retries", "left", "1", "at", FAR),
+    ],
+)
+async def test_what_no_worker_can_have_written_is_forgotten(
+    redis_url: str, command: tuple[str | int, ...]
+) -> None:
+    """A stranger's value is dropped with one line in the log, a second is waited out, and calls go on."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+    chosen = replace(limits(rate=20, workspace_rate=20, concurrency=2), workspace_concurrency=2)
+    permits = await proven(redis, chosen)
+    await redis.execute_command(*command)  # type: ignore[no-untyped-call]
+    started = time.monotonic()
+    with capture_logs() as lines:
+        got_at = await take(permits, asking(key=KEY), within=3.0)
+    await redis.aclose()
+
+    assert [line["event"] for line in lines] == ["entry.dropped"]
+    assert 0.8 < got_at - started < 2.5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SET", f"{WORKSPACE}:lead", "-1000"),
+        ("SET", f"{WORKSPACE}:lead", "1e300"),
+        ("ZADD", f"{OPERATION}:active", FAR, "x"),
+        ("ZADD", f"{OPERATION}:open", FAR, "x"),
+        ("SET", f"{OPERATION}:pause", "1", "PX", YEARS_MS),
+        ("HSET", f"{WORKSPACE}:breaker", "openings", "-1e18"),
+        ("HSET", f"{OPERATION}:retries", "left", "-1e18", "at", "1"),
+    ],
+)
+async def test_an_outcome_is_kept_whatever_strangers_wrote(
+    redis_url: str, command: tuple[str | int, ...]
+) -> None:
+    """A stranger's value in what outcomes are counted by is dropped with one line, and the outcome counts."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+    permits = await proven(redis, failing_limits(pause=30))
+    permit = await permits.ask(asking())
+    assert isinstance(permit, Permit)
+    await redis.execute_command(*command)  # type: ignore[no-untyped-call]
+    with capture_logs() as lines:
+        await permits.conclude(asking(), permit, outcome=DOUBT, pause=None)
+    lead = await redis.get(f"{WORKSPACE}:lead")
+    await redis.aclose()
+
+    assert [line["event"] for line in lines] == ["entry.dropped"]
+    assert lead == b"1"
+
+
+async def test_the_longest_values_of_ours_are_kept(redis_url: str) -> None:
+    """A pause of an hour, the longest that the vendor gets, and calls of the slowest rate are no stranger's."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+    permits = await proven(redis, limits(rate=0.001))
+    await take(permits, asking())
+    first, second = [await permits.ask(asking()) for _ in range(2)]
+    throttled = Throttled(error=NO_WORDS, retry_after=MAX_RETRY_AFTER, scope=ThrottleScope.OPERATION)
+    with capture_logs() as lines:
+        await permits.conclude(asking(), Permit(permit_id="-"), outcome=throttled, pause=MAX_RETRY_AFTER)
+        paused = await permits.ask(asking())
+    await redis.aclose()
+
+    assert lines == []
+    assert [isinstance(answer, Refused) for answer in (first, second, paused)] == [True] * 3

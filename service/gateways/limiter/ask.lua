@@ -15,18 +15,43 @@
 -- Answers {1, refusals, whether it cost a retry} when granted, else {0, reason, wait}. A limiter without memory answers
 -- {0, 'unborn', 0}: it gives no permit before the breakers were put back.
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + clock[2] / 1000
 local UNUSED = 3 -- intervals that nobody used: places were given out to callers that did not come
 local PLACE_KEPT = 30000 -- how late a caller may come to its place
 local LONGEST_WAIT = 5000 -- one that waits longer looks again at half time, whether those before it came
 local CROWD_STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
 local MOST_RETRIES = 10 -- that the budget saves up
+local MOST_PLACES = 100000 -- far more than callers wait
 
 -- A server that was started anew may hold keys from before its last calls, so it counts as one without memory.
 local server = redis.pcall('INFO', 'server')
 local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or 'unknown'
 if redis.pcall('GET', KEYS[1]) ~= run then return {0, 'unborn', '0'} end
+
+local function check_all()
+  local longest_interval = 2 * math.max(tonumber(ARGV[1]), tonumber(ARGV[3])) -- in slow start
+  local last_place = now + MOST_PLACES * longest_interval + LENIENCE
+  local last_end = now + tonumber(ARGV[7]) + LONGEST_PAUSE
+  check_pause(KEYS[2], 0)
+  for _, key in ipairs({KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]}) do check_pause(key, LONGEST_PAUSE) end
+  for _, key in ipairs({KEYS[3], KEYS[4]}) do
+    check_field(key, 'tat', now + 2 * longest_interval + LENIENCE)
+    check_field(key, 'tail', last_place)
+  end
+  for _, key in ipairs({KEYS[14], KEYS[15]}) do check_value(key, last_place) end
+  for _, key in ipairs({KEYS[5], KEYS[16]}) do check_scores(key, last_end) end
+  for _, key in ipairs({KEYS[6], KEYS[17]}) do check_scores(key, now + LENIENCE) end
+  for _, key in ipairs({KEYS[18], KEYS[19]}) do
+    check_field(key, 'until', now + LONGEST_PAUSE)
+    check_field(key, 'probe_until', last_end)
+    check_field(key, 'changed', now + LENIENCE)
+  end
+  check_value(KEYS[20], now + LENIENCE)
+  check_field(KEYS[21], 'left', MOST_RETRIES)
+  check_field(KEYS[21], 'at', now + LENIENCE)
+end
+
+check_all()
+if stranger then return complaint() end
 
 local function refuse(reason, wait)
   if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end

@@ -10,8 +10,6 @@
 --       7 first pause of a failure breaker, 8 its longest pause
 -- Answers the breakers that changed: {whose, reason, now, until (0 = closed), openings} each.
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + clock[2] / 1000
 local SLOW_START = 1000
 local SAME_THROTTLE = 2000 -- two workspaces throttled so close together share the reason: the credential
 local LEAD = 5 -- so many failures more than successes open a breaker
@@ -19,6 +17,7 @@ local LEAD_KEPT = 30000 -- after the last failure
 local ACTIVE = 60000 -- a workspace that was called so recently counts as active
 local OPEN_KEPT = 3600000 -- a breaker that nobody asks for so long after its time is forgotten
 local MOST_RETRIES = 10
+local MOST_OPENINGS = 1000000
 local changes = {}
 
 -- A pause is only ever made longer: of two answers the one that names the later time is right.
@@ -69,6 +68,14 @@ local function add_retries(count)
   local left = redis.call('HGET', KEYS[14], 'left')
   if left then redis.call('HSET', KEYS[14], 'left', tostring(math.min(tonumber(left) + count, MOST_RETRIES))) end
 end
+
+check_value(KEYS[15], LEAD)
+check_scores(KEYS[16], now + LENIENCE)
+check_scores(KEYS[17], now + LONGEST_PAUSE + OPEN_KEPT)
+for _, key in ipairs({KEYS[5], KEYS[6], KEYS[7], KEYS[8]}) do check_pause(key, LONGEST_PAUSE) end
+for _, key in ipairs({KEYS[11], KEYS[12]}) do check_field(key, 'openings', MOST_OPENINGS) end
+check_field(KEYS[14], 'left', MOST_RETRIES)
+if stranger then return complaint() end
 
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[10], ARGV[1])
