@@ -281,3 +281,9 @@ def most_at_once(calls: Sequence[Mapping[str, Any]]) -> int:
         (sum(other["started"] <= call["started"] < other["ended"] for other in calls) for call in calls),
         default=0,
     )
+
+
+def best_rate(calls: Sequence[Mapping[str, Any]], *, over: int = 24) -> float:
+    """Return the calls per second of the best run of so many: a machine that others use is busy now and then."""
+    times: list[float] = sorted(call["at"] for call in calls)
+    return max(over / (later - earlier) for earlier, later in zip(times, times[over:], strict=False))

@@ -1,0 +1,102 @@
+"""Every limit at once, counted at the vendor, while workers come and go and Redis loses its memory."""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.main_job.conftest import StackWith
+from tests.support.stack import Stack, assert_ledger_agrees, best_rate, body, most_at_once, most_in_a_second
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.long
+
+Call = Mapping[str, Any]
+WORKSPACES = [f"ws-{number}" for number in range(4)]
+RATE = 8
+#: A limit of r calls per second allows r + max(1, r/4) in any sliding second.
+SETTINGS = {
+    "RELEASE_VENDOR_RATE": str(RATE),
+    "RELEASE_WORKSPACE_RATE": "4",
+    "RELEASE_VENDOR_CONCURRENCY": "5",
+    "RELEASE_WORKSPACE_CONCURRENCY": "2",
+    "RELEASE_BATCH_MAX_ITEMS": "1",
+    "RELEASE_CALL_TIMEOUT_SECONDS": "3",
+    "RELEASE_LEASE_SECONDS": "4",
+    "RELEASE_GRACE_SECONDS": "4",
+    "RELEASE_SETTLE_SECONDS": "0.5",
+    "RELEASE_RECHECK_SECONDS": "0.5",
+    "RELEASE_SWEEP_SECONDS": "0.5",
+}
+MOST, MOST_OF_WORKSPACE = 10, 5
+AT_ONCE, AT_ONCE_OF_WORKSPACE = 5, 2
+
+
+def uses_the_rate(calls: Sequence[Call]) -> bool:
+    """Tell whether there is a time in which at least nine tenths of the rate were used."""
+    return best_rate(calls) >= 0.9 * RATE
+
+
+def uses_the_places(calls: Sequence[Call]) -> bool:
+    """Tell whether as many calls as may be were under way at once."""
+    return most_at_once(calls) == AT_ONCE
+
+
+@pytest.mark.parametrize(("latency", "is_used"), [(0.1, uses_the_rate), (0.8, uses_the_places)])
+async def test_no_limit_is_passed_and_the_one_that_binds_is_used(
+    stack_with: StackWith, latency: float, is_used: Callable[[Sequence[Call]], bool]
+) -> None:
+    """Four workers, one killed and one restarted, and two FLUSHDBs: no call too many, and hardly one too few."""
+    async with stack_with({"latency_seconds": latency}, **SETTINGS) as stack:
+        await stack.start_api()
+        workers = [await stack.start_worker() for _ in range(4)]
+        ids = await hand_in(stack, count=120)
+        await calls_once(stack, 30)
+        await forget_everything(stack)
+        workers[0].send(signal.SIGKILL)
+        await calls_once(stack, 50)
+        await stack.start_worker()
+        workers[1].send(signal.SIGTERM)
+        assert await workers[1].wait() == 0
+        await stack.start_worker()
+        await calls_once(stack, 70)
+        await forget_everything(stack)
+        requests = await stack.wait_until_at_rest(ids, within=90.0)
+        calls = await stack.emulator.calls()
+        of_workspaces = [[call for call in calls if call["workspace"] == name] for name in WORKSPACES]
+
+        assert most_in_a_second(calls) <= MOST
+        assert max(map(most_in_a_second, of_workspaces)) <= MOST_OF_WORKSPACE
+        assert most_at_once(calls) <= AT_ONCE
+        assert max(map(most_at_once, of_workspaces)) <= AT_ONCE_OF_WORKSPACE
+        assert is_used(calls)
+        await assert_ledger_agrees(stack, requests)
+
+
+async def hand_in(stack: Stack, *, count: int) -> list[str]:
+    """Hand in items of several applicants in each workspace, which the vendor lists."""
+    items = {name: [f"{name}-{n}" for n in range(count // len(WORKSPACES))] for name in WORKSPACES}
+    for name, numbers in items.items():
+        await stack.emulator.register_items(name, [{"pending_item_id": item} for item in numbers])
+    bodies = [
+        body(item, workspace=name, applicant=f"applicant-{n % 4}")
+        for name, numbers in items.items()
+        for n, item in enumerate(numbers)
+    ]
+    return await stack.submit_all(bodies)
+
+
+async def calls_once(stack: Stack, count: int) -> list[Call]:
+    async def enough() -> list[Call] | None:
+        calls: list[Call] = [*await stack.emulator.calls()]
+        return calls if len(calls) >= count else None
+
+    return await eventually(enough, within=40.0, what=f"{count} calls") or []
+
+
+async def forget_everything(stack: Stack) -> None:
+    """Empty the test's own Redis database, as after a loss of Redis."""
+    async with Redis.from_url(stack.redis_url) as redis:
+        await redis.flushdb()
