@@ -83,8 +83,7 @@ class Authenticator:
         cached = self._cache.get(digest)
         if cached is not None and cached[0] > now:
             return cached[1]
-        async with self._database.connection() as connection:
-            key = await api_keys.find_live_key(connection, digest)
+        key = await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
         if len(self._cache) >= _CACHE_SIZE:
             self._cache.clear()
         self._cache[digest] = (now + _CACHE_SECONDS, key)

@@ -85,8 +85,8 @@ async def _prefer_known_key(
     """A key that was used is the first thing to judge by: a body that is too late now was in time then."""
     if envelope.idempotency_key is None:
         return refusal
-    async with deps.database.connection() as connection:
-        keys = await accepting.find_keys(connection, [(envelope.caller, envelope.idempotency_key)])
+    known = [(envelope.caller, envelope.idempotency_key)]
+    keys = await deps.database.read(lambda connection: accepting.find_keys(connection, known))
     if not keys:
         return refusal
     stored = keys[0]

@@ -15,6 +15,7 @@ from service.core.model import Event, RequestState, WaitReason
 from service.deps import Deps
 from service.gateways.store import batch_reading, reading
 from service.gateways.store.batch_reading import BatchView
+from service.gateways.store.database import Connection
 from service.gateways.store.reading import RequestView
 
 #: A notice may be lost, so a waiting caller also looks this often.
@@ -39,8 +40,9 @@ class Patience:
 
 async def find_request(deps: Deps, request_id: UUID, *, visible: tuple[str, ...]) -> RequestView | None:
     """Return a request, or None where the caller sees none of this id."""
-    async with deps.database.connection() as connection:
-        return await reading.find_request(connection, request_id, visible=visible)
+    return await deps.database.read(
+        lambda connection: reading.find_request(connection, request_id, visible=visible)
+    )
 
 
 async def wait_for_change(
@@ -89,8 +91,9 @@ async def _wait_until(
 async def _find_version(
     deps: Deps, request_id: UUID, visible: tuple[str, ...]
 ) -> tuple[int, RequestState] | None:
-    async with deps.database.connection() as connection:
-        return await reading.find_version(connection, request_id, visible=visible)
+    return await deps.database.read(
+        lambda connection: reading.find_version(connection, request_id, visible=visible)
+    )
 
 
 async def _either(changed: asyncio.Event, seconds: float) -> None:
@@ -105,16 +108,20 @@ async def find_events(
     deps: Deps, request_id: UUID, *, visible: tuple[str, ...], after: int, limit: int
 ) -> list[Event] | None:
     """Return a page of a request's timeline, or None where the caller sees no such request."""
-    async with deps.database.connection() as connection:
+
+    async def work(connection: Connection) -> list[Event] | None:
         if await reading.find_version(connection, request_id, visible=visible) is None:
             return None
         return await reading.events_of_request(connection, request_id, after=after, limit=limit)
 
+    return await deps.database.read(work)
+
 
 async def find_batch(deps: Deps, batch_id: UUID, *, visible: tuple[str, ...]) -> BatchView | None:
     """Return a batch with members and attempts, or None where the caller sees none of this id."""
-    async with deps.database.connection() as connection:
-        return await batch_reading.find_batch(connection, batch_id, visible=visible)
+    return await deps.database.read(
+        lambda connection: batch_reading.find_batch(connection, batch_id, visible=visible)
+    )
 
 
 def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> Wait:

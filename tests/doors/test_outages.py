@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 import pytest
 
+from service.commands.keys import create_key
+from service.core.api_key import digest_of
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
 from tests.support.api import REQUESTS, Replica, running_replica
@@ -129,6 +132,31 @@ async def test_a_lost_answer_to_a_commit_is_found_out(
     assert answer.status == 202
     assert "Idempotent-Replayed" not in answer.headers
     assert {answer.json["id"]} == await ids_in(database_url)
+
+
+async def test_a_key_whose_look_up_is_cut_is_looked_up_again(
+    proxy: PostgresProxy, database_url: str, redis_url: str
+) -> None:
+    """A connection that is cut while a caller's key is looked up costs the caller nothing."""
+    key = (await create_key(database_url, name="a key", scopes=["submit"], workspaces=["*"])).api_key
+    settings = {"RELEASE_DATABASE_URL": proxy.url, "RELEASE_REDIS_URL": redis_url, "RELEASE_AUTH": "keys"}
+    async with running_replica(settings) as replica:
+        proxy.lose_answers_to(digest_of(key), one_in=1_000)
+        answer = await replica.post(body("1"), X_Auth_Token=key)
+
+    assert proxy.lost == 1
+    assert answer.status == 202
+
+
+@pytest.mark.parametrize("path", ["", "/events", "?wait=1"])
+async def test_a_read_that_is_cut_is_made_again(proxy: PostgresProxy, proxied: Replica, path: str) -> None:
+    """A connection that is cut while a request is read costs the caller nothing."""
+    accepted = await proxied.accept(body("1"))
+    proxy.lose_answers_to(UUID(accepted["id"]).bytes, one_in=1_000)
+    answer = await proxied.get(f"{REQUESTS}/{accepted['id']}{path}")
+
+    assert proxy.lost == 1
+    assert answer.status == 200
 
 
 async def test_lost_answers_to_commits_double_nothing_under_load(

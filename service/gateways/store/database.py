@@ -1,6 +1,7 @@
 """The pool of connections to PostgreSQL, and the one place where asyncpg's exceptions become ours."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ T = TypeVar("T")
 
 #: How often a transaction is tried when it collides with another (deadlock, serialization).
 _COLLISION_TRIES = 4
+#: How often a read is tried whose connection is cut: the next one may have been cut with it.
+_READ_TRIES = 3
+#: A server that takes longer to fail is away, not a connection.
+_READ_AGAIN_WITHIN_SECONDS = 1.0
 _ACQUIRE_TIMEOUT_SECONDS = 5.0
 #: PostgreSQL ends a statement after this long, and says so.
 _STATEMENT_TIMEOUT_SECONDS = 15.0
@@ -128,6 +133,25 @@ class Database:
             return await self._transact_once(work)
         except _COLLISIONS as error:
             raise DatabaseUnavailable(f"too many transactions collide: {error}") from error
+
+    async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work``, which only reads; again where its connection was cut under it.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        give_up_at = time.monotonic() + _READ_AGAIN_WITHIN_SECONDS
+        for _ in range(_READ_TRIES - 1):
+            try:
+                return await self._read_once(work)
+            except DatabaseUnavailable:
+                if time.monotonic() >= give_up_at:
+                    raise
+        return await self._read_once(work)
+
+    async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self.connection() as connection:
+            return await work(connection)
 
     async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in a transaction that writes nothing and sees one moment.
