@@ -94,6 +94,15 @@ async def reconcile_once(deps: WorkerDeps) -> int:
 
 async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt], *, ends_at: float) -> None:
     """Read the lists of a workspace once, and judge each of its doubts by them, as far as the loan lasts."""
+    lists = await _read_lists(deps, doubts)
+    for doubt in doubts:
+        if time.monotonic() > ends_at:
+            return
+        with structlog.contextvars.bound_contextvars(batch_id=str(doubt.batch_id), workspace=doubt.workspace):
+            await settle_doubt(deps, doubt, await look_for(deps, doubt, lists))
+
+
+async def _read_lists(deps: WorkerDeps, doubts: Sequence[Doubt]) -> WorkspaceLists | Unreadable:
     place = reader_of(doubts[0].project_id, doubts[0].workspace)
     lists: WorkspaceLists | Unreadable
     try:
@@ -101,12 +110,8 @@ async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt], *, ends
     except Unavailable as error:
         lists = Unreadable(reason=str(error))
     if isinstance(lists, Unreadable):
-        log.warning(LogEvent.READ_FAILED, reason=lists.reason, workspace=place.workspace, doubts=len(doubts))
-    for doubt in doubts:
-        if time.monotonic() > ends_at:
-            return
-        with structlog.contextvars.bound_contextvars(batch_id=str(doubt.batch_id), workspace=doubt.workspace):
-            await settle_doubt(deps, doubt, await look_for(deps, doubt, lists))
+        log.warning(LogEvent.READ_FAILED, workspace=place.workspace, doubts=len(doubts), reason=lists.reason)
+    return lists
 
 
 async def look_for(deps: WorkerDeps, doubt: Doubt, lists: WorkspaceLists | Unreadable) -> Look:
@@ -118,6 +123,9 @@ async def look_for(deps: WorkerDeps, doubt: Doubt, lists: WorkspaceLists | Unrea
         if package.package_name == doubt.package_name and package.package_id not in doubt.siblings:
             contents = await _read_contents(deps, doubt, package.package_id)
             if isinstance(contents, Unreadable):
+                log.warning(
+                    LogEvent.READ_FAILED, release_package_id=package.package_id, reason=contents.reason
+                )
                 return contents
             named.append(contents)
     is_packaged = {item_id: item.is_packaged for item_id, item in lists.items.items()}

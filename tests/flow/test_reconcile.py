@@ -1,0 +1,52 @@
+"""A round of looks at doubts whose lists cannot be read."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from structlog.testing import capture_logs
+
+from service.core.config import Settings
+from service.core.ids import new_id
+from service.deps import open_worker_deps
+from service.flow.reconcile import reconcile_workspace
+from service.gateways.store.reconciling import Doubt
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def a_doubt(item: str) -> Doubt:
+    return Doubt(
+        batch_id=new_id(),
+        epoch=1,
+        project_id="p",
+        workspace="w",
+        apply_user_id="ann",
+        package_name=f"release-{item}",
+        batch_key=new_id(),
+        counted_attempts=1,
+        created_at=NOW,
+        pending_item_ids=frozenset({item}),
+        siblings=frozenset(),
+        attempt_number=1,
+        in_doubt_since=NOW,
+        refusal=None,
+        evidence={},
+        now=NOW + timedelta(seconds=1),
+    )
+
+
+async def test_a_list_that_cannot_be_read_is_said_once(database_url: str, redis_url: str) -> None:
+    """All doubts of a workspace share a read, so its failure is one line, not one for each."""
+    environment = {
+        "RELEASE_DATABASE_URL": database_url,
+        "RELEASE_REDIS_URL": redis_url,
+        "RELEASE_VENDOR_URL": "http://127.0.0.1:9",
+        "RELEASE_VENDOR_AUTH": "none",
+    }
+    doubts = [a_doubt(str(number)) for number in range(5)]
+    async with open_worker_deps(Settings.from_env(environment), None, pool_size=2) as deps:
+        with capture_logs() as lines:
+            await reconcile_workspace(deps, doubts, ends_at=time.monotonic() + 30)
+    failed = [line for line in lines if line["event"] == "read.failed"]
+
+    assert [(line.get("workspace"), line.get("doubts")) for line in failed] == [("w", 5)]
