@@ -57,9 +57,13 @@ def configure_logging(
 
 
 def quieten_libraries() -> None:
-    """Keep the libraries' chatter out: arq logs two lines a job, and we log what a job did."""
+    """Keep the libraries' chatter out: arq logs two lines a job, and we log what a job did.
+
+    asyncpg's pool logs a traceback for each try to reconnect to a server that is away; we log `database.lost` once.
+    """
     logging.getLogger("arq").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 

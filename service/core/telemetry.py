@@ -29,6 +29,8 @@ class LogEvent(StrEnum):
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"
 
+    #: reason; once for each pool of connections, until PostgreSQL is of use again
+    DATABASE_LOST = "database.lost"
     #: reason, try
     ACCEPT_RETRIED = "accept.retried"
     #: problem; the envelope came through the queue door

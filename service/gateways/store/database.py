@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias, TypeVar
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from service import __version__
 from service.core.errors import DatabaseUnavailable
+from service.core.telemetry import LogEvent
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
@@ -54,6 +56,9 @@ _AWAY = (
 )
 
 
+log = structlog.get_logger()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSize:
     """The fewest and the most connections of one process."""
@@ -67,6 +72,9 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        #: By the event loop's clock: when PostgreSQL was of use last, and since when it is not.
+        self._used_at = 0.0
+        self._lost_at: float | None = None
 
     @classmethod
     async def open(cls, dsn: str, size: PoolSize) -> "Database":
@@ -107,7 +115,7 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or no connection came free in time.
         """
-        with _translated():
+        with self._noting_loss(), _translated():
             async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS) as connection:
                 cut = asyncio.get_running_loop().call_later(_USE_TIMEOUT_SECONDS, connection.terminate)
                 try:
@@ -117,6 +125,21 @@ class Database:
                     raise
                 finally:
                     cut.cancel()
+
+    @contextmanager
+    def _noting_loss(self) -> Iterator[None]:
+        """Log that PostgreSQL went away: once, until a use that began later works."""
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        try:
+            yield
+        except DatabaseUnavailable as error:
+            if self._lost_at is None and began_at >= self._used_at:
+                log.warning(LogEvent.DATABASE_LOST, reason=str(error))
+                self._lost_at = clock()
+            raise
+        if self._lost_at is None or began_at > self._lost_at:
+            self._used_at, self._lost_at = clock(), None
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, again where it collided with another transaction.
