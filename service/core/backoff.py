@@ -1,6 +1,7 @@
-"""How long to wait before the next try: exponential, capped, with full jitter.
+"""How long to wait before the next try: exponential, capped, with equal jitter.
 
-Source: "Exponential Backoff And Jitter", AWS Architecture Blog: full jitter spreads many clients best.
+Source: "Exponential Backoff And Jitter", AWS Architecture Blog. Full jitter spreads many clients a little better, but
+the waits of one batch would not grow; the retry budget and the breakers bound the crowd anyway.
 """
 
 import random
@@ -20,11 +21,10 @@ class Backoff:
     cap: timedelta
 
     def delay(self, tries: int, *, uniform: Callable[[float, float], float] = random.uniform) -> timedelta:
-        """Return the wait after ``tries`` failed tries (1 or more): between half a base and the capped step."""
+        """Return the wait after ``tries`` failed tries (1 or more): between half of the capped step and all of it."""
         exponent = min(max(tries, 1) - 1, 62)
         longest = min(self.base.total_seconds() * 2**exponent, self.cap.total_seconds())
-        shortest = min(self.base.total_seconds() / 2, longest)
-        return timedelta(seconds=uniform(shortest, longest))
+        return timedelta(seconds=uniform(longest / 2, longest))
 
 
 def throttle_pause(

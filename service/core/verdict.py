@@ -29,12 +29,18 @@ class RetryPolicy:
     authentication_pause: timedelta
     #: How long after a call that is in doubt the vendor may still be carrying it out.
     settle: timedelta
-    #: A batch that failed after so long is not tried again.
+    #: No batch that failed is tried again when it is so old.
     max_age: timedelta = timedelta(days=1)
+    #: Of the batch in question.
+    age: timedelta = timedelta(0)
 
     def at_age(self, age: timedelta) -> Self:
-        """Return the policy for a batch of this age: one that is too old has no tries left."""
-        return replace(self, max_attempts=0) if age >= self.max_age else self
+        """Return the policy for a batch of this age."""
+        return replace(self, age=age)
+
+    def may_try_again(self, tries: int, *, after: timedelta = timedelta(0)) -> bool:
+        """Tell whether a batch that was tried so often may be tried once more, after that time."""
+        return tries < self.max_attempts and self.age + after < self.max_age
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +162,11 @@ def _not_sent(outcome: NotSent, counted_attempts: int, policy: RetryPolicy) -> V
 
 def _failed_try(outcome: NotSent, tries: int, policy: RetryPolicy) -> Verdict:
     error = _item_error(f"vendor-{outcome.cause.value}", outcome.error, is_retryable=True)
-    if tries < policy.max_attempts:
+    delay = policy.backoff.delay(tries)
+    if policy.may_try_again(tries, after=delay):
         return _again(
             AttemptOutcome.NOT_SENT,
-            delay=policy.backoff.delay(tries),
+            delay=delay,
             wait_reason=WaitReason.BACKOFF,
             error=error,
             is_counted=True,

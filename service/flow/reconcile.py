@@ -173,7 +173,7 @@ async def settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
 
 def has_attempts_left(doubt: Doubt, policy: RetryPolicy) -> bool:
     """Tell whether a batch may be sent again: not too often, and not when it is too old."""
-    return doubt.counted_attempts < policy.at_age(doubt.now - doubt.created_at).max_attempts
+    return policy.at_age(doubt.now - doubt.created_at).may_try_again(doubt.counted_attempts)
 
 
 async def conclude(

@@ -1,5 +1,6 @@
 """What each outcome of a call means for the batch."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -254,10 +255,15 @@ def test_a_vendor_without_words_is_given_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "state"), [(timedelta(hours=23), BatchState.SEALED), (timedelta(hours=24), BatchState.FAILED)]
+    ("age", "state"),
+    [
+        (timedelta(hours=23), BatchState.SEALED),
+        (timedelta(hours=24) - SECOND / 2, BatchState.FAILED),
+        (timedelta(hours=24), BatchState.FAILED),
+    ],
 )
 def test_a_failed_try_of_an_old_batch_was_its_last(age: timedelta, state: BatchState) -> None:
-    """Past the maximum age a failure ends the batch, whatever attempts are left."""
+    """A failure ends the batch when its next try would be past the maximum age, whatever attempts are left."""
     policy = POLICY.at_age(age)
     verdict = judge(not_sent(NotSentCause.UNREACHABLE), counted_attempts=0, policy=policy, items=1)
 
@@ -293,9 +299,9 @@ backoffs = st.builds(
 
 @given(backoff=backoffs, tries=st.integers(-1, 10_000), share=st.floats(0, 1))
 def test_a_backoff_is_never_longer_than_its_cap(backoff: Backoff, tries: int, share: float) -> None:
-    """However often it failed, the wait lies between half a base (or the cap) and the cap."""
+    """However often it failed, the wait lies between half a base (or half the cap) and the cap."""
     delay = backoff.delay(tries, uniform=lambda low, high: low + share * (high - low))
-    shortest = min(backoff.base / 2, backoff.cap)
+    shortest = min(backoff.base, backoff.cap) / 2
 
     assert shortest - timedelta(microseconds=2) <= delay
     assert delay <= backoff.cap + timedelta(microseconds=2)
@@ -309,11 +315,19 @@ def test_a_backoff_doubles_up_to_its_cap() -> None:
     assert longest == [1, 2, 4, 8, 10, 10]
 
 
-def test_a_backoff_is_spread() -> None:
-    """Batches that failed together do not come back together."""
-    backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=300))
+def test_the_pauses_of_a_failing_batch_grow_and_are_spread() -> None:
+    """Until the cap no pause is shorter than the one before; batches that failed together come back apart."""
+    policy = replace(POLICY, max_attempts=9)
+    failure = not_sent(NotSentCause.UNREACHABLE)
+    batches = [
+        [judge(failure, counted_attempts=tries, policy=policy, items=1).delay for tries in range(8)]
+        for _ in range(100)
+    ]
 
-    assert len({backoff.delay(5) for _ in range(100)}) > 90
+    for pauses in batches:
+        assert pauses == sorted(pause for pause in pauses if pause is not None)
+    for pauses_after_so_many in zip(*batches, strict=True):
+        assert len(set(pauses_after_so_many)) > 90
 
 
 @given(retry_after=st.timedeltas(timedelta(0), timedelta(hours=1)))

@@ -137,6 +137,20 @@ MUTATIONS = (
         test="tests/main_job/test_outages.py::test_calls_that_are_given_up_open_no_breaker",
     ),
     Mutation(
+        guard="pauses grow",
+        file="service/core/backoff.py",
+        old="uniform(longest / 2, longest)",
+        new="uniform(0, longest)",
+        test="tests/core/test_verdict.py::test_the_pauses_of_a_failing_batch_grow_and_are_spread",
+    ),
+    Mutation(
+        guard="no try is planned for after the maximum age",
+        file="service/core/verdict.py",
+        old="self.age + after < self.max_age",
+        new="self.age < self.max_age + after * 0",
+        test="tests/core/test_verdict.py::test_a_failed_try_of_an_old_batch_was_its_last",
+    ),
+    Mutation(
         guard="packages of ours under the same name are no decoys",
         file="service/flow/reconcile.py",
         old="and package.package_id not in doubt.siblings",

@@ -186,8 +186,8 @@ async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWi
         await assert_ledger_agrees(stack, requests)
 
 
-async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
-    """Batches of a failing vendor end failed after the maximum of attempts, with pauses that differ."""
+async def test_retries_grow_and_end(stack_with: StackWith) -> None:
+    """Batches of a failing vendor end failed after the maximum of attempts, with pauses that grow."""
     settings = {
         "RELEASE_MAX_ATTEMPTS": "4",
         "RELEASE_BACKOFF_BASE_SECONDS": "0.4",
@@ -209,8 +209,9 @@ async def test_retries_grow_differ_and_end(stack_with: StackWith) -> None:
         assert {request["state"] for request in requests} == {"failed"}
         assert {request["attempts"] for request in requests} == {4}
         assert [len(each) for each in pauses] == [3, 3, 3]
-        assert len({tuple(each) for each in pauses}) == 3
-        assert min(pause for each in pauses for pause in each) >= 0.2
+        for each in pauses:
+            assert all(pause >= shortest for pause, shortest in zip(each, (0.2, 0.4, 0.8), strict=True))
+            assert each[2] > each[0]
 
 
 async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_with: StackWith) -> None:
@@ -228,6 +229,34 @@ async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_wi
 
         assert 1 < request["attempts"] < 10
         assert request["error"]["retryable"] is True
+
+
+async def test_retries_stay_within_their_budget(stack_with: StackWith) -> None:
+    """Thirty batches of thirty workspaces fail: sixteen retries are let through, then one in three seconds."""
+    settings = {
+        "RELEASE_VENDOR_RATE": "0",
+        "RELEASE_BACKOFF_BASE_SECONDS": "0.5",
+        "RELEASE_BACKOFF_CAP_SECONDS": "0.5",
+        "RELEASE_MAX_ATTEMPTS": "4",
+        "RELEASE_SWEEP_SECONDS": "0.5",
+    }
+    async with stack_with(**settings) as stack:
+        await start(stack)
+        first = await stack.submit(body("0"))
+        await stack.wait_for(first["id"], "released")
+        await stack.emulator.patch_faults({"rules": [{"fault": UNAVAILABLE}]})
+        await stack.submit_all([body(str(n), workspace=f"ws-{n}") for n in range(1, 31)])
+
+        async def enough() -> list[Call] | None:
+            calls = await stack.emulator.calls()
+            return list(calls) if len(calls) >= 1 + 30 + 19 else None
+
+        calls = await eventually(enough, within=30.0) or []
+        of_each = [of_workspace(calls, f"ws-{n}")[1:] for n in range(1, 31)]
+        moments = sorted(call["at"] for retries in of_each for call in retries)
+        allowed = [10 + 31 * 0.2 + (at - moments[0]) / 3 + 1 for at in moments]
+
+        assert all(count <= most for count, most in enumerate(allowed, start=1))
 
 
 async def test_a_single_item_is_not_starved_by_a_hot_workspace(stack_with: StackWith) -> None:
