@@ -10,6 +10,8 @@ from service.core.config import Settings
 
 #: Of each rule so many rows are named; all are counted.
 MOST_NAMED = 100
+#: Longer than any Retry-After that is obeyed, and than any pause of a breaker.
+_LONGEST_PAUSE = timedelta(days=1)
 #: Names that nobody but this service gives.
 _NAME_OF_OURS = re.compile(r"release-.*-[0-9a-f]{32}")
 
@@ -85,6 +87,8 @@ class Patience:
 
     #: Past the moment at which something should have been looked at.
     overdue: timedelta
+    #: From now to the end of a pause: no worker gives a longer one.
+    pause: timedelta
     #: Since an attempt without an outcome was started.
     attempt: timedelta
     #: Since a doubt began.
@@ -100,6 +104,8 @@ class Patience:
         overdue = settings.batch_linger + settings.lease + settings.call_timeout + 10 * settings.sweep_period
         return cls(
             overdue=overdue,
+            pause=max(_LONGEST_PAUSE, settings.backoff_cap, settings.call_timeout + settings.settle)
+            + overdue,
             attempt=settings.lease + overdue,
             doubt=settings.call_timeout + settings.settle + settings.reconcile_budget + overdue,
         )

@@ -61,6 +61,41 @@ CORRUPTIONS = {
         "A2",
         "UPDATE batches SET state = 'in_doubt', release_package_id = NULL, finished_at = NULL RETURNING id",
     ),
+    "A2 an item that is never due": (
+        "A2",
+        (
+            "WITH old AS (UPDATE batches SET updated_at = now()) UPDATE release_items SET state = 'waiting',"
+            " batch_id = NULL, due_from = 'infinity' RETURNING request_id"
+        ),
+    ),
+    "A2 a deadline that nobody keeps": (
+        "A2",
+        (
+            "UPDATE release_items SET state = 'waiting', batch_id = NULL, due_from = now(),"
+            " deadline = now() - interval '1 day' RETURNING request_id"
+        ),
+    ),
+    "A2 a batch that nobody is to look at": (
+        "A2",
+        (
+            "UPDATE batches SET state = 'sealed', release_package_id = NULL, finished_at = NULL,"
+            " not_before = '2999-01-01' RETURNING id"
+        ),
+    ),
+    "A2 a lease that does not end": (
+        "A2",
+        (
+            "UPDATE batches SET state = 'sending', release_package_id = NULL, finished_at = NULL, worker = 'w',"
+            " lease_expires_at = 'infinity' RETURNING id"
+        ),
+    ),
+    "A2 a hold that does not end": (
+        "A2",
+        (
+            "INSERT INTO holds (batch_key, reason, until) SELECT batch_key, 'rate', 'infinity' FROM batches"
+            " ON CONFLICT (batch_key) DO UPDATE SET until = excluded.until RETURNING batch_key"
+        ),
+    ),
     "A3 an item released twice": (
         "A3",
         (
@@ -114,6 +149,56 @@ CORRUPTIONS = {
     "A5 an attempt left open": (
         "A5",
         "UPDATE attempts SET outcome = NULL, finished_at = NULL RETURNING batch_id",
+    ),
+    "A5 a call without an open attempt": (
+        "A5",
+        (
+            "UPDATE batches SET state = 'sending', release_package_id = NULL, finished_at = NULL, worker = 'w',"
+            " lease_expires_at = now() RETURNING id"
+        ),
+    ),
+    "A5 a doubt without a call": (
+        "A5",
+        (
+            "WITH gone AS (DELETE FROM attempts) UPDATE batches SET state = 'needs_attention',"
+            " release_package_id = NULL, finished_at = NULL RETURNING id"
+        ),
+    ),
+    "A5 an attempt that is missing": (
+        "A5",
+        "UPDATE attempts SET number = 2 RETURNING batch_id",
+    ),
+    "A5 an attempt of a later epoch": (
+        "A5",
+        "UPDATE attempts SET epoch = 9 RETURNING batch_id",
+    ),
+    "A6 an item of another workspace": (
+        "A6",
+        "UPDATE release_items SET workspace = 'another' RETURNING request_id",
+    ),
+    "A6 an item in another state than its batch": (
+        "A6",
+        "UPDATE release_items SET state = 'rejected' RETURNING request_id",
+    ),
+    "A6 an item of another batch key": (
+        "A6",
+        "UPDATE release_items SET batch_key = gen_random_uuid() RETURNING request_id",
+    ),
+    "A6 a batch of another applicant": (
+        "A6",
+        "UPDATE batches SET apply_user_id = 'another' RETURNING (SELECT request_id FROM release_items LIMIT 1)",
+    ),
+    "A6 a request with another approver": (
+        "A6",
+        "UPDATE release_requests SET approver_ids = approver_ids || '{another}' RETURNING id",
+    ),
+    "A6 an item that is attached to itself": (
+        "A6",
+        "UPDATE release_items SET holder_id = id RETURNING request_id",
+    ),
+    "A6 a request that was done before": (
+        "A6",
+        "UPDATE request_events SET state = 'failed' WHERE seq = 2 RETURNING request_id",
     ),
     "A6 an event that is missing": (
         "A6",

@@ -10,12 +10,12 @@ from typing import LiteralString
 from asyncpg import Record
 
 from service.core.auditing import MOST_NAMED, Finding, OurPackage, Patience, Rule, RuleReport
+from service.gateways.store import audit_bonds
 from service.gateways.store.database import Connection
 from service.gateways.store.progress import derived_state
 
 #: A single statement of the audit reads whole tables, so it may take longer than others.
 _LONGEST_STATEMENT = timedelta(minutes=2)
-#: Any number that nothing else locks.
 _LOCK_KEY = 0x0A0D17
 BEGIN_AUDIT: LiteralString = """
 SELECT set_config('statement_timeout', $1, TRUE), set_config('work_mem', '64MB', TRUE), now() AS at
@@ -114,7 +114,9 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 
 async def find_overdue(connection: Connection, patience: Patience) -> RuleReport:
     """A2: every live row has something that will wake it within the sweep period."""
-    return _report(Rule.A2, await _fetch(connection, FIND_OVERDUE, MOST_NAMED, patience.overdue))
+    overdue = await _fetch(connection, FIND_OVERDUE, MOST_NAMED, patience.overdue)
+    asleep = await _fetch(connection, audit_bonds.FIND_ASLEEP, MOST_NAMED, patience.overdue, patience.pause)
+    return _report(Rule.A2, overdue, asleep)
 
 
 # Pending items in several released batches; rows that are attached count too.
@@ -215,7 +217,7 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 async def find_open(connection: Connection, patience: Patience) -> RuleReport:
     """A5: no attempt is without an outcome for longer than the in-doubt budget."""
     rows = await _fetch(connection, FIND_OPEN, MOST_NAMED, patience.attempt, patience.doubt)
-    return _report(Rule.A5, rows)
+    return _report(Rule.A5, rows, await _fetch(connection, audit_bonds.FIND_UNTRACED, MOST_NAMED))
 
 
 # Requests whose events have a gap or end elsewhere, or whose items come to another state.
@@ -243,7 +245,8 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 
 async def find_disagreeing(connection: Connection, _patience: Patience) -> RuleReport:
     """A6: counts by state agree with the events."""
-    return _report(Rule.A6, await _fetch(connection, FIND_DISAGREEING, MOST_NAMED))
+    rows = await _fetch(connection, FIND_DISAGREEING, MOST_NAMED)
+    return _report(Rule.A6, rows, await _fetch(connection, audit_bonds.FIND_APART, MOST_NAMED))
 
 
 # Where the vendor's lists are worth reading.
@@ -291,6 +294,7 @@ async def _fetch(connection: Connection, statement: LiteralString, *arguments: o
     return await connection.fetch(statement, *arguments, timeout=_LONGEST_STATEMENT.total_seconds())
 
 
-def _report(rule: Rule, rows: Sequence[Record]) -> RuleReport:
-    findings = tuple(Finding(rule=rule, row=row["name"], detail=row["detail"]) for row in rows)
-    return RuleReport(rule=rule, count=rows[0]["count"] if rows else 0, findings=findings)
+def _report(rule: Rule, *found: Sequence[Record]) -> RuleReport:
+    findings = [Finding(rule=rule, row=row["name"], detail=row["detail"]) for rows in found for row in rows]
+    count = sum(rows[0]["count"] for rows in found if rows)
+    return RuleReport(rule=rule, count=count, findings=tuple(findings[:MOST_NAMED]))
