@@ -4,10 +4,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.protocol.steps import is_at_rest, steps
-from tests.protocol.world import EXPIRED, FAILED, REJECTED, RELEASED, Variant, World
+from tests.protocol.sameness import same
+from tests.protocol.steps import steps
+from tests.protocol.world import FAILED, NO_PACKAGE, REFUSED, REJECTED, RELEASED, SENDING, Variant, World
 
-FINAL = frozenset({RELEASED, REJECTED, FAILED, EXPIRED})
+FINAL = NO_PACKAGE | {RELEASED}
+#: What needs a look at the lists where an earlier call may have worked.
+UNPROVED = frozenset({REFUSED, REJECTED, FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,8 @@ class Verdict:
     """What a walk found."""
 
     states: int
+    #: The states that some batch was in.
+    met: frozenset[str]
     #: What was broken first; None where everything holds.
     broken: str | None
     #: The shortest way there, step by step.
@@ -23,24 +28,37 @@ class Verdict:
 
 def check(start: World, variant: Variant) -> Verdict:
     """Walk through all states; stop at the first that breaks a promise, or from which no end is reachable."""
+    start = same(start)
     came_from: dict[World, tuple[World, str] | None] = {start: None}
     before: dict[World, list[World]] = {}
     queue = deque([start])
     while queue:
         world = queue.popleft()
-        for name, after in steps(world, variant):
-            broken = broken_state(after, variant) or broken_step(world, after)
+        for name, to in steps(world, variant):
+            after = same(to)
             before.setdefault(after, []).append(world)
+            broken = broken_step(world, after)
             if after not in came_from:
                 came_from[after] = (world, name)
                 queue.append(after)
+                broken = broken or broken_state(after, variant)
             if broken:
                 trace = (*trace_to(world, came_from), name)
-                return Verdict(states=len(came_from), broken=broken, trace=trace)
+                return Verdict(states=len(came_from), met=met(came_from), broken=broken, trace=trace)
     stuck = find_stuck(came_from.keys(), before)
     if stuck is not None:
-        return Verdict(states=len(came_from), broken="no end is reachable", trace=trace_to(stuck, came_from))
-    return Verdict(states=len(came_from), broken=None, trace=())
+        return Verdict(
+            states=len(came_from),
+            met=met(came_from),
+            broken="no end is reachable",
+            trace=trace_to(stuck, came_from),
+        )
+    return Verdict(states=len(came_from), met=met(came_from), broken=None, trace=())
+
+
+def met(worlds: Iterable[World]) -> frozenset[str]:
+    """Return the states of all batches in all worlds."""
+    return frozenset(batch.state for world in worlds for batch in world.batches)
 
 
 def broken_state(world: World, variant: Variant) -> str | None:
@@ -51,22 +69,24 @@ def broken_state(world: World, variant: Variant) -> str | None:
     for index, batch in enumerate(world.batches):
         if batch.state == RELEASED and not world.made[index]:
             return f"batch {index} is released without a package"
-        if variant.no_is_proved and batch.state in {REJECTED, FAILED, EXPIRED} and world.made[index]:
+        if batch.state in variant.true_ends and world.made[index]:
             return f"batch {index} is {batch.state} with a package"
     return None
 
 
 def broken_step(world: World, after: World) -> str | None:
-    """Say what a step breaks: a state that was final is not any more."""
+    """Say what a step breaks: an end that is none any more, or a no after a doubt without a look at the lists."""
     for index, (old, new) in enumerate(zip(world.batches, after.batches, strict=True)):
-        if old.state in FINAL and new.state != old.state:
+        if new is not old and old.state in FINAL and new.state != old.state:
             return f"batch {index} was {old.state} and is {new.state}"
+        if old.state == SENDING and old.doubts and new.state in UNPROVED:
+            return f"batch {index} is {new.state} without a look"
     return None
 
 
 def find_stuck(worlds: Iterable[World], before: Mapping[World, Sequence[World]]) -> World | None:
     """Return a state from which no end is reachable, or None."""
-    ends = deque(world for world in worlds if is_at_rest(world))
+    ends = deque(world for world in worlds if world.is_at_rest())
     reaches = set(ends)
     while ends:
         for earlier in before.get(ends.popleft(), ()):

@@ -1,0 +1,131 @@
+"""What may happen to a batch that no worker has: waits, looks into the vendor's lists, the parting of a refused one."""
+
+from collections.abc import Iterator, Sequence
+
+from service.core.model import AttemptOutcome
+from service.core.verdict import Verdict
+from tests.protocol.rules import PATIENCE, UNREADABLE, after_look, look_at, parts_of, wait_of
+from tests.protocol.world import (
+    ABSENT,
+    CHECKED,
+    EXPIRED,
+    FAILED,
+    FLYING,
+    IN_DOUBT,
+    REFUSED,
+    REJECTED,
+    SEALED,
+    SPLIT,
+    WAITING,
+    Batch,
+    Lag,
+    Step,
+    Variant,
+    Wait,
+    World,
+)
+
+
+def steps_of_batch(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    """Yield what may happen to a batch."""
+    by_state = {
+        WAITING: _steps_of_waiting,
+        REFUSED: _steps_of_refused,
+        IN_DOUBT: _steps_of_doubt,
+        SPLIT: _steps_of_split,
+        ABSENT: _steps_of_absent,
+    }
+    state = world.batches[index].state
+    if state in by_state:
+        yield from by_state[state](world, variant, index)
+
+
+def doubted(batch: Batch, verdict: Verdict) -> Batch:
+    """Return a batch at the beginning of a doubt."""
+    return batch._replace(
+        doubts=min(batch.doubts + 1, 2),
+        was_refused=verdict.outcome is AttemptOutcome.REJECTED,
+        wait=wait_of(verdict.delay),
+        absent=0,
+    )
+
+
+def _steps_of_waiting(world: World, _: Variant, index: int) -> Iterator[Step]:
+    expired = world.batches[index]._replace(state=EXPIRED)
+    yield f"the deadline of batch {index} passes", world.with_batch(index, expired)
+
+
+def _steps_of_doubt(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    batch = world.batches[index]
+    if batch.wait == Wait.NOTHING:
+        packaged = world.packaged(batch.items, variant)
+        looks = (look_at(batch.items, packages=world.listed(index), packaged=packaged), UNREADABLE)
+        for look in looks:
+            for is_over in (False, True):
+                looked = after_look(batch, look, variant, is_over=is_over)
+                name = f"batch {index} is looked up: {type(look).__name__.lower()}, {looked.state}"
+                yield name, world.with_batch(index, batch._replace(**looked._asdict()))
+    elif _may_end(world, variant, index):
+        yield (
+            f"batch {index} has waited for {batch.wait}",
+            world.with_batch(index, batch._replace(wait=Wait.NOTHING)),
+        )
+
+
+def _may_end(world: World, variant: Variant, index: int) -> bool:
+    """A wait outlasts whatever is under way, except for what the variant says may take longer."""
+    if not variant.has_settle_time:
+        return True
+    batch = world.batches[index]
+    if index in world.hidden and variant.lag <= _outlasts(batch):
+        return False
+    if batch.wait == Wait.RECHECK:
+        return True
+    flies = any(request.batch == index and request.status == FLYING for request in world.requests)
+    stalls = any((worker.phase, worker.batch) == (CHECKED, index) for worker in world.workers)
+    return not flies and (variant.may_stall_long or not stalls)
+
+
+def _outlasts(batch: Batch) -> Lag:
+    """Return the longest lag of the lists that is over when the wait of a batch ends."""
+    if batch.wait == Wait.SETTLE:
+        return Lag.SETTLE
+    return Lag.PATIENCE if batch.absent == PATIENCE else Lag.RECHECK
+
+
+def _steps_of_refused(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    items = world.batches[index].items
+    splits = {
+        name: parts_of(items, packaged=seen)
+        for name, seen in (("with", world.packaged(items, variant)), ("without", ""))
+    }
+    for name, split in splits.items():
+        parts = ["".join(group) for group in split.groups]
+        yield f"batch {index} is parted {name} the list", _parted(world, index, parts)
+
+
+def _steps_of_split(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    if not variant.split_is_fenced:
+        parts = ["".join(group) for group in parts_of(world.batches[index].items, packaged="").groups]
+        yield f"batch {index} is parted again", _parted(world, index, parts)
+
+
+def _parted(world: World, index: int, parts: Sequence[str]) -> World:
+    """The end of the parent and the beginning of its parts are one transaction."""
+    state = SPLIT if parts else REJECTED
+    parted = world.with_batch(index, world.batches[index]._replace(state=state))
+    free = [
+        number for number, batch in enumerate(world.batches) if (batch.state, batch.items) == (ABSENT, "")
+    ]
+    for number, items in zip(free, parts, strict=False):
+        parted = parted.with_batch(number, Batch(items=items, state=SEALED))
+    return parted
+
+
+def _steps_of_absent(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    """The second of two batches of one item begins when the first has given the item up; parts begin with a split."""
+    holder = world.batches[0]
+    is_free = holder.state in {REJECTED, FAILED, EXPIRED} or not variant.has_one_holder
+    if is_free and holder.items == world.batches[index].items:
+        asked = world.batches[index]._replace(state=WAITING)
+        yield f"the item is asked for again, as batch {index}", world.with_batch(index, asked)
