@@ -69,7 +69,7 @@ def broken_state(world: World, variant: Variant) -> str | None:
     for index, batch in enumerate(world.batches):
         if batch.state == RELEASED and not world.made[index]:
             return f"batch {index} is released without a package"
-        if batch.state in variant.true_ends and world.made[index]:
+        if batch.state in variant.true_ends and world.has_packaged(index):
             return f"batch {index} is {batch.state} with a package"
     return None
 

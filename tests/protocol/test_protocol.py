@@ -85,10 +85,14 @@ BREAK = {
     "H, lists that show a package after the second look": (ONE, Variant(lag=Lag.PATIENCE), DOUBLE),
     "M, a refused batch is parted twice": (
         PARTED_TWICE,
-        Variant(split_is_fenced=False, most_tries=1),
+        Variant(split_is_fenced=False, most_tries=1, true_ends=frozenset()),
         DOUBLE,
     ),
-    "N, an item has two holders": (SHARED, Variant(has_one_holder=False, most_tries=1), DOUBLE),
+    "N, an item has two holders": (
+        SHARED,
+        Variant(has_one_holder=False, most_tries=1, true_ends=frozenset()),
+        DOUBLE,
+    ),
     "O, no second look": (ONE, Variant(lag=Lag.RECHECK, has_second_look=False), DOUBLE),
     "P, no longer looks before an end": (
         ONE,

@@ -163,6 +163,13 @@ class World(NamedTuple):
         """Count the packages that hold an item."""
         return sum(count for batch, count in zip(self.batches, self.made, strict=True) if item in batch.items)
 
+    def has_packaged(self, index: int) -> bool:
+        """Tell whether a batch, or one that it may come from, made a package with any of its items."""
+        items = set(self.batches[index].items)
+        return any(
+            self.made[earlier] and items & set(self.batches[earlier].items) for earlier in range(index + 1)
+        )
+
     def listed(self, index: int) -> int:
         """Count the packages of a batch that the lists show."""
         return 0 if index in self.hidden else self.made[index]
