@@ -21,6 +21,15 @@ async def deliver(
     http_request: web.Request, answer: Answer, *, rule: FaultRule | None, end_call: EndCall
 ) -> web.StreamResponse:
     """Send the answer as the fault wants it; the response may have left already when it is returned."""
+    try:
+        return await _deliver(http_request, answer, rule=rule, end_call=end_call)
+    except ConnectionError:  # the client has gone
+        return web.Response()
+
+
+async def _deliver(
+    http_request: web.Request, answer: Answer, *, rule: FaultRule | None, end_call: EndCall
+) -> web.StreamResponse:
     match None if rule is None else rule.fault:
         case FaultName.DROP_BEFORE | FaultName.DROP_AFTER | FaultName.LATE_EFFECT:
             return _drop(http_request, end_call)
@@ -61,8 +70,10 @@ async def _hang(http_request: web.Request, end_call: EndCall) -> web.StreamRespo
 async def _send_half(http_request: web.Request, answer: Answer, end_call: EndCall) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body)
-    await response.prepare(http_request)
-    end_call(answer.status)
+    try:
+        await response.prepare(http_request)
+    finally:
+        end_call(answer.status)
     await response.write(answer.body[: len(answer.body) // 2])
     if http_request.transport is not None:
         http_request.transport.close()

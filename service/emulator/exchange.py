@@ -18,7 +18,10 @@ async def answer_vendor_call(http_request: web.Request) -> web.StreamResponse:
     """Answer one call as the vendor would, or as the faults in force want it."""
     emulator = http_request.app[EMULATOR]
     arrival = Arrival.now()
-    received = await _read(http_request)
+    try:
+        received = await _read(http_request)
+    except ConnectionError:  # the client has gone
+        return web.Response()
     call = emulator.open_call(received, arrival)
     match emulator.gateway.admit(call, emulator.faults):
         case Answer() as refusal:
