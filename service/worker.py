@@ -31,7 +31,7 @@ from service.deps import (
 from service.doors.queue import RELEASE_REQUEST, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
-from service.flow.batch import answer_doorbell, next_look
+from service.flow.batch import answer_doorbell, look_later
 from service.flow.intake import Intake, open_intake
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
@@ -191,9 +191,7 @@ async def look_again(ctx: dict[str, Any]) -> None:
     if batch_key is None:
         return
     try:
-        delay = await next_look(deps, batch_key)
-        if delay is not None:
-            await deps.doorbells.ring(batch_key, delay=delay)
+        await look_later(deps, batch_key)
     except Unavailable as error:
         log.warning(LogEvent.BELL_LOST, reason=str(error))
     except Exception:

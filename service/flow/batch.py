@@ -8,7 +8,7 @@ If it dies here: before the seal the items still wait; after it the lease runs o
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -217,21 +217,38 @@ async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
     )
 
 
-async def next_look(deps: WorkerDeps, batch_key: UUID) -> timedelta | None:
-    """Tell in what time a key should be looked at again, or None where nothing of it waits."""
+async def look_later(deps: WorkerDeps, batch_key: UUID) -> None:
+    """Ring for the next look at a key, where something of it waits.
+
+    What is put off, such as a batch between attempts, must not keep new items of its key waiting. Only a hold does,
+    and an open window, which they prolong.
+
+    Raises:
+        Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
+    """
     lane = await look_at(deps, batch_key)
-    moments = [
-        moment for moment in (lane.next_due, lane.sealed_from, lane.refused_from) if moment is not None
-    ]
-    if lane.waiting is not None:
-        match decide_window(lane.waiting, deps.settings.window, now=lane.now):
-            case Close():
-                moments.append(lane.now)
-            case KeepOpen(until=until):
-                moments.append(until)
-    if not moments:
+    put_off_to = min(
+        (moment for moment in (lane.next_due, lane.sealed_from, lane.refused_from) if moment is not None),
+        default=None,
+    )
+    closes_at = _closing(lane, deps)
+    if put_off_to is None and closes_at is None:
+        return
+    moment = min(moment for moment in (put_off_to, closes_at) if moment is not None)
+    if lane.held_until is not None and lane.held_until > max(moment, lane.now):
+        await deps.doorbells.ring(batch_key, delay=lane.held_until - lane.now)
+    elif moment == closes_at or moment <= lane.now:
+        await deps.doorbells.ring(batch_key, delay=moment - lane.now)
+    else:
+        await deps.doorbells.ring_later(batch_key, delay=moment - lane.now)
+
+
+def _closing(lane: Lane, deps: WorkerDeps) -> datetime | None:
+    """Tell when the window over what waits closes; None where nothing waits."""
+    if lane.waiting is None:
         return None
-    earliest = min(moments)
-    if lane.held_until is not None and lane.held_until > lane.now:
-        earliest = max(earliest, lane.held_until)
-    return max(earliest - lane.now, timedelta(0))
+    match decide_window(lane.waiting, deps.settings.window, now=lane.now):
+        case Close():
+            return lane.now
+        case KeepOpen(until=until):
+            return until

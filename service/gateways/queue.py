@@ -23,6 +23,8 @@ DOORBELL_QUEUE = "release:doorbells"
 LOOK = "look"
 #: Most doorbells of one key that are answered at once, so also the most calls at once for one key.
 BELLS_PER_KEY = 8
+#: The number of one more doorbell of a key, which keeps nobody from ringing the others.
+_LATER_BELL = BELLS_PER_KEY
 #: The end of the year 9999, the last that Python's dates know.
 _LAST_MOMENT_MS = 253_402_300_799_000
 #: A doorbell that says that it is being answered for longer than that was not written by arq.
@@ -121,11 +123,34 @@ class Doorbells:
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
                 for number in range(BELLS_PER_KEY):
                     job_id = bell_id(batch_key, number)
-                    if await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by):
+                    if await self._enqueue(batch_key, job_id, defer_by=defer_by):
                         return True
                     if not await self._is_answered(job_id):
                         return False
         return False
+
+    async def ring_later(self, batch_key: UUID, *, delay: timedelta) -> None:
+        """Have a worker look at the key after the delay, or earlier where that has been asked for.
+
+        Whoever rings meanwhile is heard in his own time: of the doorbells of ``ring``, one that waits stands for all.
+
+        Raises:
+            QueueUnavailable: Redis does not answer; the sweep will ring.
+        """
+        defer_by = max(delay, timedelta(0))
+        job_id = bell_id(batch_key, _LATER_BELL)
+        with translated():
+            async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
+                if await self._enqueue(batch_key, job_id, defer_by=defer_by):
+                    return
+                await self._is_answered(job_id)
+                sounds_at = now_ms() + defer_by // timedelta(milliseconds=1)
+                await self._redis.zadd(DOORBELL_QUEUE, {job_id: sounds_at}, xx=True, lt=True)
+
+    async def _enqueue(self, batch_key: UUID, job_id: str, *, defer_by: timedelta) -> bool:
+        """Add a doorbell; False where there is one of this id."""
+        job = await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by)
+        return job is not None
 
     async def _is_answered(self, job_id: str) -> bool:
         """Tell whether a worker has the job; one that waits is put back into the queue, should only that be lost.

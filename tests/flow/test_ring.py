@@ -21,7 +21,8 @@ KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
 class Bell:
     """A running waker, and a look at the doorbells that it has rung."""
 
-    def __init__(self, redis: ArqRedis, waker: Waker) -> None:
+    def __init__(self, redis: ArqRedis, doorbells: Doorbells, waker: Waker) -> None:
+        self.doorbells = doorbells
         self.waker = waker
         self._redis = redis
 
@@ -43,10 +44,11 @@ class Bell:
 async def ringing(url: str, *, quiet: float = 0.5, linger: float = 2.0) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
-    waker = Waker(Doorbells(redis), window)
+    doorbells = Doorbells(redis)
+    waker = Waker(doorbells, window)
     try:
         async with running(waker.run()):
-            yield Bell(redis, waker)
+            yield Bell(redis, doorbells, waker)
     finally:
         await redis.aclose()
 
@@ -152,3 +154,23 @@ async def test_more_than_a_batch_at_once_rings_at_once(redis_url: str, items: in
         bell.waker.note(KEY, items=items)
         await eventually(lambda: has_bells(bell, 1))
         await eventually(lambda: is_due(bell))
+
+
+async def test_a_look_far_away_keeps_nobody_from_ringing(redis_url: str) -> None:
+    """A doorbell for a later time is not taken for the one that a new item needs."""
+    async with ringing(redis_url, quiet=0.5) as bell:
+        await bell.doorbells.ring_later(KEY, delay=timedelta(hours=1))
+        bell.waker.note(KEY, items=1)
+        await eventually(lambda: has_bells(bell, 2))
+
+        assert min((await bell.waiting()).values()) < 1.0
+
+
+async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> None:
+    """A doorbell for a later time can be brought forward, and is not put off again."""
+    async with ringing(redis_url) as bell:
+        for minutes in (60, 5, 30):
+            await bell.doorbells.ring_later(KEY, delay=timedelta(minutes=minutes))
+        waiting = await bell.waiting()
+
+        assert [round(seconds / 60) for seconds in waiting.values()] == [5]

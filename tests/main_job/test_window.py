@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from service.gateways.queue import DOORBELL_QUEUE
 from tests.main_job.conftest import StackWith
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
@@ -125,6 +127,26 @@ async def test_a_not_before_is_waited_for(stack: Stack) -> None:
 
     assert accepted["not_before"] is not None
     assert 0.0 <= call["at"] - not_before.timestamp() < 1.0
+
+
+async def test_an_item_does_not_wait_for_one_of_a_later_time(stack_with: StackWith) -> None:
+    """What is put off has its own doorbell: new items of its key leave after the quiet time, without the sweep."""
+    async with stack_with(RELEASE_SWEEP_SECONDS="60") as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        await stack.submit(body("1", not_before=(datetime.now(UTC) + timedelta(hours=1)).isoformat()))
+        await eventually(lambda: rings_later(stack), what="a doorbell for the later time")
+        accepted = await stack.submit(body("2"))
+
+        await stack.wait_for(accepted["id"], "released", within=10.0)
+
+
+async def rings_later(stack: Stack) -> bool:
+    redis = Redis.from_url(stack.redis_url)
+    try:
+        return bool(await redis.zcount(DOORBELL_QUEUE, (time.time() + 60) * 1000, "+inf"))
+    finally:
+        await redis.aclose()
 
 
 async def test_a_deadline_inside_the_window_closes_it_early(stack_with: StackWith) -> None:
