@@ -45,7 +45,10 @@ log = structlog.get_logger()
 async def settle(
     deps: WorkerDeps, batch: Batch, report: CallReport, *, asking: Asking, permit: Permit
 ) -> None:
-    """Write the outcome of a call under the batch's epoch, then let the other workers know what it means for them."""
+    """Write the outcome of a call under the batch's epoch, and let the other workers know what it means for them.
+
+    They are not made to wait for PostgreSQL: after a 429 each call that they still make is one too many.
+    """
     verdict = judge(
         report.outcome,
         counted_attempts=batch.counted_attempts,
@@ -53,10 +56,13 @@ async def settle(
         policy=deps.settings.retry_policy.at_age(batch.age),
         was_in_doubt=batch.was_in_doubt,
     )
+    concluding = asyncio.create_task(
+        conclude_permit(deps, asking, permit, report.outcome, pause=verdict.delay)
+    )
     try:
         request_ids = await write_verdict(deps, batch, verdict, record_of(report))
     finally:
-        await conclude_permit(deps, asking, permit, report.outcome, pause=verdict.delay)
+        await concluding
     _log_skew(report)
     if request_ids is None:
         log.warning(LogEvent.OUTCOME_FENCED, outcome=verdict.outcome.value)
