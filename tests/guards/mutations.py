@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         guard="absence is seen twice before anything is sent again",
         file="service/core/reconciling.py",
-        old="if standing.absent_for is None or standing.absent_for < policy.recheck:",
+        old="if standing.absent_for is None or standing.absent_for < needed:",
         new="if standing.absent_for is None and standing.in_doubt_for < timedelta(0):",
         test="tests/main_job/test_reconcile.py::test_a_package_that_was_not_made_is_sent_again_under_its_name",
     ),

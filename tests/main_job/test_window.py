@@ -13,6 +13,9 @@ from tests.main_job.conftest import StackWith
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
 
+#: Seconds that a busy machine may be late.
+LATENESS = 0.3
+
 
 async def calls_once(stack: Stack, count: int, *, within: float = 10.0) -> list[dict[str, Any]]:
     """Wait until the vendor has seen so many calls, and return them."""
@@ -64,7 +67,7 @@ async def test_a_steady_trickle_never_waits_longer_than_the_linger(stack: Stack)
     calls = await stack.emulator.calls()
     waits = [call["at"] - accepted_at[item] for call in calls for item in call["items"]]
 
-    assert max(waits) < 2.0
+    assert max(waits) < 2.0 + LATENESS
     assert max(waits) > 1.5, "the linger should be used"
 
 

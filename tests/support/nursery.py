@@ -26,7 +26,7 @@ from typing import IO
 from service.embedded.process import die_with_parent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_IMPORTED = ("service.app", "service.cli", "service.emulator.__main__", "service.worker", "uvloop")
+_IMPORTED = ("service.app", "service.cli", "service.emulator.app", "service.worker", "uvloop")
 _LONGEST_ORDER = 1 << 20
 _PR_SET_PDEATHSIG = 1
 
