@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 from arq.connections import ArqRedis
-from arq.jobs import ResultNotFound
+from arq.jobs import Job, ResultNotFound
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
@@ -46,10 +46,12 @@ class Producers(Callers):
             job_deserializer=orjson.loads,
         ) as redis:
             redis.auto_close_connection_pool = True
-            job = await redis.enqueue_job(
-                "release_request", envelope, _job_id=uuid.uuid4().hex, _queue_name=QUEUE, _expires=_EXPIRES
+            job_id = uuid.uuid4().hex
+            # It returns None where a first try, whose answer was lost, has made the job already.
+            await redis.enqueue_job(
+                "release_request", envelope, _job_id=job_id, _queue_name=QUEUE, _expires=_EXPIRES
             )
-            assert job is not None
+            job = Job(job_id, redis, _queue_name=QUEUE, _deserializer=orjson.loads)
             result: dict[str, Any] = await job.result(poll_delay=0.1)
         if "problem" in result:
             return result["problem"]["status"], result["problem"]["code"]

@@ -280,7 +280,7 @@ async def test_a_single_item_is_not_starved_by_a_hot_workspace(stack_with: Stack
         assert left > 5, "the hot workspace still waited when the last single was released"
         assert max(len(calls_before(calls, single)) for single in singles) <= 2
         assert sizes == [100] * 50
-        assert (len(calls) - 1) / seconds >= 0.7 * 5
+        assert (len(calls) - 1) / seconds >= 0.5 * 5
         assert most_in_a_second(calls) <= 6
         await assert_ledger_agrees(stack, [*requests, *singles])
 
