@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 # Most tests wait for something, so more of them than cores run at once; each process has servers of its own.
-PARALLEL := --numprocesses=4 --dist=worksteal
+PARALLEL := --numprocesses=3 --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
