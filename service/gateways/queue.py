@@ -69,9 +69,14 @@ class translated(AbstractContextManager[None]):  # noqa: N801 - reads as a keywo
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Translate the error, if it is one of those."""
-        if isinstance(error, RedisError | OSError | TimeoutError):
+        if isinstance(error, RedisError | OSError | TimeoutError) or _is_closed_socket(error):
             reason = str(error) or type(error).__name__
             raise QueueUnavailable(f"Redis does not answer: {reason}") from error
+
+
+def _is_closed_socket(error: BaseException | None) -> bool:
+    """Tell uvloop's word for a write to a socket that broke a moment ago; redis-py lets it through."""
+    return isinstance(error, RuntimeError) and str(error).endswith("the handler is closed")
 
 
 def is_refusal_of_a_key(error: ResponseError) -> bool:
