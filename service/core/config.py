@@ -38,9 +38,9 @@ AUTHENTICATION_PAUSE = timedelta(seconds=60)
 #: Of the backoff base: the first pause of a breaker.
 _FIRST_PROBE_AFTER = 5
 _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
-#: Far from what a period may be, near enough that no sum of periods overflows.
 #: Whatever the settle time: absence that ends a request is seen for so long, since nobody looks again after that.
 _LEAST_PATIENCE = timedelta(seconds=15)
+#: Far from what a period may be, near enough that no sum of periods overflows.
 _LONGEST = timedelta(days=7)
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
 
