@@ -4,7 +4,6 @@ A test run starts more than a thousand processes, and most of its time went into
 a process like any other: a session, an environment, a directory and open files of its own, nothing running yet.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -28,7 +27,6 @@ from service.embedded.process import die_with_parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 _IMPORTED = ("service.app", "service.cli", "service.emulator.app", "service.worker", "uvloop")
 _LONGEST_ORDER = 1 << 20
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +119,7 @@ def _nursery() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 def _take_orders(orders: socket.socket) -> Order:
     """Fork a process for each order. Returns in that process; the nursery itself exits with the test run."""
     statuses: dict[int, int] = {}
+    die_with_nursery = die_with_parent(signal.SIGKILL)
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     signal.set_wakeup_fd(waking)
@@ -137,6 +136,7 @@ def _take_orders(orders: socket.socket) -> Order:
             sys.exit()
         pid = os.fork()
         if pid == 0:
+            die_with_nursery()
             _become_a_child(fds, unused=[orders.fileno(), woken, waking, *statuses.values()])
             return Order(**json.loads(text))
         for fd in fds[:2]:
@@ -156,7 +156,6 @@ def _report_ends(statuses: dict[int, int]) -> None:
 
 
 def _become_a_child(fds: Sequence[int], *, unused: Sequence[int]) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
