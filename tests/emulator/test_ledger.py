@@ -9,6 +9,7 @@ import pytest
 
 from tests.emulator.vendor_caller import WORKSPACE, VendorCaller, create_many
 from tests.support.emulator import UNLIMITED, EmulatorProcess
+from tests.support.stack import most_at_once
 
 
 async def test_a_call_is_recorded(own_emulator: EmulatorProcess, vendor_caller: VendorCaller) -> None:
@@ -176,13 +177,3 @@ async def test_a_damaged_line_stops_the_start(
     own_emulator.ledger_path.write_bytes(b"{}\n" + content)
     with pytest.raises(AssertionError, match=r"line 1 of .* cannot be read"):
         await own_emulator.restart()
-
-
-def most_at_once(calls: list[dict[str, float]]) -> int:
-    """Count how many calls ran at the same moment at most."""
-    moments = [(call["started"], 1) for call in calls] + [(call["ended"], -1) for call in calls]
-    running, most = 0, 0
-    for _, change in sorted(moments):
-        running += change
-        most = max(most, running)
-    return most

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from service.embedded.server import EmbeddedServer
 from tests.support.sql import count_requests, fetch_value
 from tests.support.stack import Stack, assert_ledger_agrees, body
 from tests.support.waiting import eventually
@@ -121,3 +122,11 @@ async def seconds_to_first_release(stack: Stack, *, within: float = 20.0) -> flo
 
     await eventually(has_more, within=within, every=0.05, what="a release")
     return loop.time() - started
+
+
+async def seconds_from_a_kill(stack: Stack, server: EmbeddedServer, *, outage: float) -> float:
+    """Kill a server and start it again after so many seconds; return how long the vendor then waits for a package."""
+    server.kill()
+    await asyncio.sleep(outage)
+    await server.start()
+    return await seconds_to_first_release(stack)

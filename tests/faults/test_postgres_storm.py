@@ -9,7 +9,7 @@ import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
 from tests.faults.conftest import StackOn
-from tests.faults.load import Load, assert_all_released, seconds_to_first_release
+from tests.faults.load import Load, assert_all_released, seconds_from_a_kill, seconds_to_first_release
 from tests.support.proxy import Mode, PostgresProxy
 from tests.support.servers import frozen
 from tests.support.stack import Stack, body
@@ -98,10 +98,7 @@ async def test_work_that_waits_is_released_soon_after_postgres_is_back(
     """With no caller left to ring, what was accepted just before a crash of Postgres is found without help."""
     async with stack_on(own_postgres.url, redis_url) as stack:
         accepted = await stack.submit(body("1"))
-        own_postgres.kill()
-        await asyncio.sleep(1.0)  # the length of the outage
-        await own_postgres.start()
-        seconds = await seconds_to_first_release(stack)
+        seconds = await seconds_from_a_kill(stack, own_postgres, outage=1.0)
         await stack.wait_for(accepted["id"], "released")
 
         record_property("seconds_to_first_release", seconds)

@@ -1,6 +1,5 @@
 """What a fault that is expected leaves in the log: JSON objects, one a line, and no traceback."""
 
-import asyncio
 import json
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from service.core.telemetry import LogEvent
 from service.embedded.postgres import EmbeddedPostgres
 from tests.faults.conftest import StackOn
-from tests.faults.load import Load, assert_all_released, seconds_to_first_release
+from tests.faults.load import Load, assert_all_released, seconds_from_a_kill
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -22,10 +21,7 @@ async def test_a_killed_postgres_leaves_no_traceback(
         load = Load(stack)
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
-            own_postgres.kill()
-            await asyncio.sleep(3.0)  # the length of the outage
-            await own_postgres.start()
-            await seconds_to_first_release(stack)
+            await seconds_from_a_kill(stack, own_postgres, outage=3.0)
         await assert_all_released(stack, load)
 
         events = events_of(stack)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from service.embedded.valkey import EmbeddedValkey
 from service.gateways.queue import BELLS_PER_KEY, DOORBELL_QUEUE, bell_id
 from tests.faults.conftest import StackOn
-from tests.faults.load import Load, assert_all_released, seconds_to_first_release
+from tests.faults.load import Load, assert_all_released, seconds_from_a_kill, seconds_to_first_release
 from tests.support.servers import frozen
 from tests.support.sql import fetch_value
 from tests.support.stack import Stack, body
@@ -56,10 +56,7 @@ async def test_a_redis_that_was_killed_comes_back_empty(
         load = Load(stack)
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
-            forgetful_valkey.kill()
-            await asyncio.sleep(2.0)  # the length of the outage
-            await forgetful_valkey.start()
-            seconds = await seconds_to_first_release(stack)
+            seconds = await seconds_from_a_kill(stack, forgetful_valkey, outage=2.0)
         await assert_all_released(stack, load)
 
         record_property("seconds_to_first_release", seconds)
@@ -73,10 +70,7 @@ async def test_work_that_waits_is_released_soon_after_redis_is_back(
     """With no caller left to ring, what was accepted just before Redis lost everything is found without help."""
     async with stack_on(database_url, forgetful_valkey.url) as stack:
         accepted = await stack.submit(body("1"))
-        forgetful_valkey.kill()
-        await asyncio.sleep(1.0)  # the length of the outage
-        await forgetful_valkey.start()
-        seconds = await seconds_to_first_release(stack)
+        seconds = await seconds_from_a_kill(stack, forgetful_valkey, outage=1.0)
         await stack.wait_for(accepted["id"], "released")
 
         record_property("seconds_to_first_release", seconds)
