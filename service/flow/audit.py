@@ -27,18 +27,18 @@ from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.vendor_lists import read_package, read_package_list, reader_of
 from service.gateways.permits import Asking
-from service.gateways.store import auditing
+from service.gateways.store import audit_agreement, audit_releases, audit_waiting, auditing
 from service.gateways.store.database import Connection, Database
 from service.gateways.vendor.records import ReleasePackage
 
 #: The rules that Postgres alone can tell, in their order.
 RULES: tuple[Callable[[Connection, Patience], Awaitable[RuleReport]], ...] = (
-    auditing.find_stranded,
-    auditing.find_overdue,
-    auditing.find_doubles,
-    auditing.find_unproven,
-    auditing.find_open,
-    auditing.find_disagreeing,
+    audit_waiting.find_stranded,
+    audit_waiting.find_overdue,
+    audit_releases.find_doubles,
+    audit_releases.find_unproven,
+    audit_waiting.find_open,
+    audit_agreement.find_disagreeing,
 )
 #: Release packages show this when somebody has revoked or deleted them.
 _DELETED = 1

@@ -1,66 +1,33 @@
-"""More of what the audit looks for: pauses that do not end, calls without a trace, and rows that do not fit together.
-
-Each statement adds to a rule of ``auditing``; a change by hand can break one of these and nothing else.
-"""
+"""The rule of the audit about rows that belong together, A6: they say the same."""
 
 from typing import LiteralString
 
-# What nothing will wake: its time lies further ahead than any pause that the workers give.
-FIND_ASLEEP: LiteralString = """
-WITH wrong AS (
+from service.core.auditing import Patience, Rule, RuleReport
+from service.gateways.store.auditing import fetch_wrong, report_of
+from service.gateways.store.database import Connection
+from service.gateways.store.progress import derived_state
+
+# Requests whose events have a gap or end elsewhere, or whose items come to another state.
+FIND_DISAGREEING: LiteralString = """
+WITH told AS (
+    SELECT e.request_id, count(*) AS count, max(e.seq) AS last FROM request_events AS e GROUP BY e.request_id
+), come_to AS (
+    SELECT i.request_id, DERIVED_STATE AS state FROM release_items AS i GROUP BY i.request_id
+), wrong AS (
     SELECT
-        'item ' || i.pending_item_id || ' of request ' || i.request_id AS name,
-        'waits until ' || i.due_from || ', later than its request asks for' AS detail
-    FROM release_items AS i
-    JOIN release_requests AS r ON r.id = i.request_id
+        'request ' || r.id AS name,
+        'is ' || r.state || ' at version ' || r.version || '; its ' || coalesce(t.count, 0) || ' events end with '
+        || coalesce(e.state::text, 'nothing') || ', its items come to ' || coalesce(c.state, 'nothing') AS detail
+    FROM release_requests AS r
+    LEFT JOIN told AS t ON t.request_id = r.id
+    LEFT JOIN request_events AS e ON e.request_id = r.id AND e.seq = r.version
+    LEFT JOIN come_to AS c ON c.request_id = r.id
     WHERE
-        i.state = 'waiting' AND i.holder_id IS NULL
-        AND i.due_from > greatest(r.not_before, now()) + $2::interval
-    UNION ALL
-    SELECT
-        'item ' || i.pending_item_id || ' of request ' || i.request_id,
-        'waits, though its deadline was ' || i.deadline
-    FROM release_items AS i
-    WHERE i.state = 'waiting' AND i.holder_id IS NULL AND i.deadline < now() - $2::interval
-    UNION ALL
-    SELECT 'batch ' || b.id, 'is ' || b.state || ', and nobody looks before ' || b.not_before
-    FROM batches AS b
-    WHERE b.state IN ('sealed', 'refused', 'in_doubt') AND b.not_before > now() + $3::interval
-    UNION ALL
-    SELECT 'batch ' || b.id, 'has a lease that ends only at ' || b.lease_expires_at
-    FROM batches AS b
-    WHERE b.state = 'sending' AND b.lease_expires_at > now() + $2::interval
-    UNION ALL
-    SELECT 'batch key ' || h.batch_key, 'is held back until ' || h.until
-    FROM holds AS h
-    WHERE h.until > now() + $3::interval
+        t.count IS DISTINCT FROM r.version OR t.last IS DISTINCT FROM r.version
+        OR e.state IS DISTINCT FROM r.state OR c.state IS DISTINCT FROM r.state::text
 )
 SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
-"""
-
-# Calls that left no trace, or one that does not fit the batch.
-FIND_UNTRACED: LiteralString = """
-WITH calls AS (
-    SELECT
-        a.batch_id, count(*) AS count, max(a.number) AS last, max(a.epoch) AS epoch,
-        bool_or(a.outcome IS NULL) AS is_open
-    FROM attempts AS a
-    GROUP BY a.batch_id
-)
-SELECT
-    'batch ' || b.id AS name,
-    'is ' || b.state || ' in epoch ' || b.epoch || '; its ' || coalesce(c.count, 0) || ' attempts go up to number '
-    || coalesce(c.last, 0) || ' and epoch ' || coalesce(c.epoch, 0) || ', and '
-    || CASE WHEN c.is_open THEN 'one is' ELSE 'none is' END || ' open' AS detail,
-    count(*) OVER () AS count
-FROM batches AS b
-LEFT JOIN calls AS c ON c.batch_id = b.id
-WHERE
-    c.count <> c.last OR c.epoch > b.epoch OR (b.state = 'sending' AND c.is_open IS NOT TRUE)
-    OR (b.state IN ('in_doubt', 'needs_attention') AND c.count IS NULL)
-ORDER BY name
-LIMIT $1
-"""
+""".replace("DERIVED_STATE", derived_state())
 
 # Rows that say different things of one item, and requests that went on after they were done.
 FIND_APART: LiteralString = """
@@ -114,3 +81,9 @@ WITH wrong AS (
 )
 SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
 """
+
+
+async def find_disagreeing(connection: Connection, _patience: Patience) -> RuleReport:
+    """A6: counts by state agree with the events."""
+    rows = await fetch_wrong(connection, FIND_DISAGREEING)
+    return report_of(Rule.A6, rows, await fetch_wrong(connection, FIND_APART))
