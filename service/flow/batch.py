@@ -232,15 +232,14 @@ async def look_later(deps: WorkerDeps, batch_key: UUID) -> None:
         default=None,
     )
     closes_at = _closing(lane, deps)
-    if put_off_to is None and closes_at is None:
+    moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
+    if not moments:
         return
-    moment = min(moment for moment in (put_off_to, closes_at) if moment is not None)
-    if lane.held_until is not None and lane.held_until > max(moment, lane.now):
-        await deps.doorbells.ring(batch_key, delay=lane.held_until - lane.now)
-    elif moment == closes_at or moment <= lane.now:
-        await deps.doorbells.ring(batch_key, delay=moment - lane.now)
-    else:
+    moment = max(min(moments), lane.held_until or lane.now)
+    if moment == put_off_to and moment != closes_at and moment > lane.now:
         await deps.doorbells.ring_later(batch_key, delay=moment - lane.now)
+    else:
+        await deps.doorbells.ring(batch_key, delay=moment - lane.now)
 
 
 def _closing(lane: Lane, deps: WorkerDeps) -> datetime | None:
