@@ -60,6 +60,20 @@ MUTATIONS = (
         test="tests/main_job/test_reconcile.py::test_a_package_that_was_not_made_is_sent_again_under_its_name",
     ),
     Mutation(
+        guard="absence that ends a request is seen for long",
+        file="service/core/reconciling.py",
+        old="needed = max(policy.recheck, policy.patience)",
+        new="needed = policy.recheck",
+        test="tests/faults/test_late_effect.py::test_what_shows_late_is_found_before_a_batch_without_tries_fails",
+    ),
+    Mutation(
+        guard="a claim whose commit was not answered is read back",
+        file="service/flow/batch.py",
+        old="return await unknown_commits.is_claimed(connection, batch, worker=deps.worker_name)",
+        new="return False",
+        test="tests/faults/test_commit_unknown.py::test_an_unknown_commit_of_a_claim_is_found_out",
+    ),
+    Mutation(
         guard="an item that is packaged is not absent",
         file="service/core/reconciling.py",
         old="    if packaged:\n",
