@@ -106,7 +106,7 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
         open_arq_redis(settings, jobs=pool_size + QUEUE_DOOR_JOBS) as arq_redis,
     ):
         await wait_for("Redis", lambda: check_redis(deps.redis))
-        await deps.permits.prepare()
+        await wait_for("the limiter", deps.permits.prepare)
         drain.end_start()
         await _work(deps, intake, arq_redis, drain)
 

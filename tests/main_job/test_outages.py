@@ -13,6 +13,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
 from service.gateways.migrate import migrate
 from tests.support.emulator import UNLIMITED
+from tests.support.proxy import PostgresProxy
 from tests.support.stack import Stack, assert_ledger_agrees, body, many_bodies, running_stack
 from tests.support.waiting import eventually
 
@@ -221,6 +222,23 @@ async def test_a_worker_waits_for_a_missing_redis(
         await worker.wait_for_line('"waiting_for":"Redis"')
         await own_valkey.start()
         await worker.wait_for_line("process.started")
+
+
+async def test_a_postgres_that_goes_away_during_the_start_is_waited_for(
+    redis_url: str, proxy: PostgresProxy, tmp_path: Path
+) -> None:
+    """A worker that cannot read the breakers, the last thing that it needs, says so, and starts when it can."""
+    proxy.cuts_messages = True
+    proxy.lose_answers_to(b"FROM breakers", one_in=1)
+    async with running_stack(
+        database_url=proxy.url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
+    ) as stack:
+        worker = stack.start("worker")
+        await worker.wait_for_line('"waiting_for":"the limiter"')
+        proxy.lose_none()
+        await worker.wait_for_line("process.started")
+
+        assert proxy.lost >= 1
 
 
 async def test_a_schema_that_is_behind_is_waited_for(
