@@ -500,5 +500,5 @@ def test_a_big_bad_body_is_refused_quickly(members: dict[str, object]) -> None:
     outcome = read_raw(raw)
 
     assert isinstance(outcome, Invalid)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 5, "a check that grows with the square takes minutes"
     assert len(outcome.errors) <= 1_000

@@ -17,13 +17,19 @@ AFTER = (
 )
 BEFORE = ("drop_before", "500_before")
 BATCHES = 20
+#: Fewer failures in a row than open the breaker of a workspace, whose probes would take turns.
+BATCHES_A_WORKSPACE = 4
 MANY_AT_ONCE = {"RELEASE_VENDOR_CONCURRENCY": "64", **QUICK}
+
+
+def workspace_of(fault: str, n: int) -> str:
+    return f"ws-{fault}-{n // BATCHES_A_WORKSPACE}"
 
 
 async def hand_in(stack: Stack, faults: tuple[str, ...]) -> list[str]:
     """Hand in a request of two items for every batch of every fault; an applicant of its own makes it a batch."""
     bodies = [
-        body(f"{fault}-{n}-a", f"{fault}-{n}-b", workspace=f"ws-{fault}", applicant=f"applicant-{n}")
+        body(f"{fault}-{n}-a", f"{fault}-{n}-b", workspace=workspace_of(fault, n), applicant=f"applicant-{n}")
         for fault in faults
         for n in range(BATCHES)
     ]
@@ -44,7 +50,8 @@ async def test_packages_whose_answers_vanish_are_found_and_nothing_is_sent_again
     stack_with: StackWith,
 ) -> None:
     """The vendor makes 160 packages and says so of none, in eight ways: each is found, after the one call."""
-    rules = [{"fault": fault, "workspace": f"ws-{fault}"} for fault in AFTER]
+    workspaces = {workspace_of(fault, n): fault for fault in AFTER for n in range(BATCHES)}
+    rules = [{"fault": fault, "workspace": workspace} for workspace, fault in workspaces.items()]
     async with stack_with({"already_packaged": "lax", "rules": rules}, **MANY_AT_ONCE) as stack:
         await stack.start_api()
         await stack.start_worker()
