@@ -38,19 +38,31 @@ def plan_split(items: Sequence[str], *, bad: Mapping[str, str]) -> Split:
     return Split(bad={}, groups=(rest[:middle], rest[middle:]))
 
 
-def explain(items: Sequence[str], listed: Mapping[str, ListedItem], *, apply_user_id: str) -> dict[str, str]:
+def explain(
+    items: Sequence[str],
+    listed: Mapping[str, ListedItem],
+    *,
+    apply_user_id: str,
+    may_be_ours: bool = False,
+) -> dict[str, str]:
     """Say of each item what the list has against it; items it has nothing against are left out.
 
     A list that knows none of the items proves nothing about any of them. Another submitter explains the refusal only
     beside an item whose submitter is the applicant: else the list may speak of users in other words than we do.
+    Items that ``may_be_ours`` since a call for them was in doubt are not at fault for being packaged or gone.
     """
     known = {item: listed[item] for item in items if item in listed}
     if not known:
         return {}
     is_comparable = any(item.submit_user_id == apply_user_id for item in known.values())
     applicant = apply_user_id if is_comparable else None
-    faults = {item: fault_of(known.get(item), applicant) for item in items}
+    suspects = [item for item in items if not (may_be_ours and _is_taken(known.get(item)))]
+    faults = {item: fault_of(known.get(item), applicant) for item in suspects}
     return {item: fault for item, fault in faults.items() if fault is not None}
+
+
+def _is_taken(listed: ListedItem | None) -> bool:
+    return listed is None or listed.is_packaged
 
 
 def fault_of(listed: ListedItem | None, apply_user_id: str | None) -> str | None:

@@ -57,7 +57,12 @@ async def find_bad_items(deps: WorkerDeps, refusal: Refusal) -> Mapping[str, str
     """Say what the list of pending items has against the items of a batch; None where it should be asked again."""
     pending = await _read_pending_items(deps, refusal)
     if not isinstance(pending, Unreadable):
-        return explain(refusal.pending_item_ids, pending.items, apply_user_id=refusal.apply_user_id)
+        return explain(
+            refusal.pending_item_ids,
+            pending.items,
+            apply_user_id=refusal.apply_user_id,
+            may_be_ours=refusal.was_in_doubt,
+        )
     log.warning(LogEvent.READ_FAILED, reason=pending.reason)
     return None if refusal.refused_for < _LOOKS * deps.settings.recheck else {}
 

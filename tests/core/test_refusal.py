@@ -34,6 +34,18 @@ def test_the_list_explains_items_that_cannot_be_packaged(second: ListedItem | No
     assert words in found["2"]
 
 
+def test_an_item_that_may_be_in_a_package_of_ours_is_not_at_fault_for_that() -> None:
+    """After a call in doubt, packaged or gone explains nothing; another submitter still does."""
+    listed = {
+        "1": OURS,
+        "2": ListedItem(is_packaged=True, submit_user_id="applicant"),
+        "4": ListedItem(is_packaged=False, submit_user_id="somebody"),
+    }
+    found = explain(("1", "2", "3", "4"), listed, apply_user_id="applicant", may_be_ours=True)
+
+    assert list(found) == ["4"]
+
+
 def test_a_list_without_any_of_the_items_proves_nothing() -> None:
     """A vendor whose list is empty, or of other items, says nothing against ours."""
     assert explained({}) == {}

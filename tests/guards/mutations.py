@@ -88,6 +88,20 @@ MUTATIONS = (
         test="tests/core/test_verdict.py::test_a_no_after_a_doubt_is_not_taken_at_its_word",
     ),
     Mutation(
+        guard="a part of one item has the doubts of the batch that it was parted from",
+        file="service/gateways/store/batches.py",
+        old="CASE item_count WHEN 1 THEN parent_id END AS parent_id",
+        new="NULL::uuid AS parent_id",
+        test="tests/gateways/store/test_splitting.py::test_a_part_of_one_item_is_claimed_with_the_doubts_that_it_comes_from",
+    ),
+    Mutation(
+        guard="an item that may be in a package of ours is not at fault for being packaged",
+        file="service/flow/split.py",
+        old="may_be_ours=refusal.was_in_doubt",
+        new="may_be_ours=False",
+        test="tests/flow/test_split.py::test_after_a_doubt_a_packaged_item_is_not_at_fault",
+    ),
+    Mutation(
         guard="attempts that are used up after a doubt fail nothing before proof",
         file="service/core/verdict.py",
         old="return _looked_up_first(verdict, policy) if was_in_doubt else verdict",

@@ -142,6 +142,19 @@ async def test_a_last_call_that_was_not_sent_fails_nothing_before_proof(stack_wi
         await assert_ledger_agrees(stack, [request])
 
 
+async def test_a_bad_item_is_found_after_a_doubt(stack_with: StackWith) -> None:
+    """A lost answer, then a no that one item is to blame for: the others are released, and it is rejected."""
+    faults = {"rules": [{"fault": "drop_before", "count": 1}], "poisoned_items": ["3"]}
+    async with stack_with(faults, **QUICK) as stack:
+        await start_with_items(stack, "1", "2", "3", "4", "5")
+        accepted = await stack.submit(body("1", "2", "3", "4", "5"))
+        request = await stack.wait_for(accepted["id"], "partly_released", within=60.0)
+        states = {item["pending_item_id"]: item["state"] for item in request["items"]}
+
+        assert states == {"3": "rejected"} | dict.fromkeys(("1", "2", "4", "5"), "released")
+        await assert_ledger_agrees(stack, [request])
+
+
 async def test_the_batch_of_a_killed_worker_is_settled(stack_with: StackWith) -> None:
     """After a kill -9 behind the effect: the lease ends, the lists are asked, and the found package is the outcome."""
     async with stack_with(**QUICK) as stack:

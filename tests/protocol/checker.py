@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from tests.protocol.sameness import same
 from tests.protocol.steps import steps
-from tests.protocol.world import FAILED, NO_PACKAGE, REFUSED, REJECTED, RELEASED, SENDING, Variant, World
+from tests.protocol.world import (
+    FAILED,
+    NO_PACKAGE,
+    REFUSED,
+    REJECTED,
+    RELEASED,
+    SEALED,
+    SENDING,
+    Variant,
+    World,
+)
 
 FINAL = NO_PACKAGE | {RELEASED}
 #: What needs a look at the lists where an earlier call may have worked.
@@ -81,7 +91,26 @@ def broken_step(world: World, after: World) -> str | None:
             return f"batch {index} was {old.state} and is {new.state}"
         if old.state == SENDING and old.doubts and new.state in UNPROVED:
             return f"batch {index} is {new.state} without a look"
+        if (
+            old.state == REFUSED
+            and new.state != REFUSED
+            and dropped(index, world, after) & packaged(index, world)
+        ):
+            return f"batch {index} is rejected for a package of ours"
     return None
+
+
+def dropped(index: int, world: World, after: World) -> set[str]:
+    """Return the items of a refused batch that go on in none of its parts."""
+    parts = (new for old, new in zip(world.batches, after.batches, strict=True) if old.state != new.state)
+    return set(world.batches[index].items) - {
+        item for part in parts if part.state == SEALED for item in part.items
+    }
+
+
+def packaged(index: int, world: World) -> set[str]:
+    """Return the items of a batch that are in a package of ours."""
+    return {item for item in world.batches[index].items if world.packages_of(item)}
 
 
 def find_stuck(worlds: Iterable[World], before: Mapping[World, Sequence[World]]) -> World | None:

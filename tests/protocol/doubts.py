@@ -95,13 +95,15 @@ def _outlasts(batch: Batch) -> Lag:
 
 def _steps_of_refused(world: World, variant: Variant, index: int) -> Iterator[Step]:
     items = world.batches[index].items
+    was_in_doubt = variant.is_doubt_kept and world.batches[index].doubts > 0
     splits = {
-        name: parts_of(items, packaged=seen)
+        name: parts_of(items, packaged=seen, was_in_doubt=was_in_doubt)
         for name, seen in (("with", world.packaged(items, variant)), ("without", ""))
     }
     for name, split in splits.items():
         parts = ["".join(group) for group in split.groups]
-        yield f"batch {index} is parted {name} the list", _parted(world, index, parts)
+        parted = _parted(world, index, parts, doubts=world.batches[index].doubts if was_in_doubt else 0)
+        yield f"batch {index} is parted {name} the list", parted
 
 
 def _steps_of_split(world: World, variant: Variant, index: int) -> Iterator[Step]:
@@ -110,15 +112,15 @@ def _steps_of_split(world: World, variant: Variant, index: int) -> Iterator[Step
         yield f"batch {index} is parted again", _parted(world, index, parts)
 
 
-def _parted(world: World, index: int, parts: Sequence[str]) -> World:
-    """The end of the parent and the beginning of its parts are one transaction."""
+def _parted(world: World, index: int, parts: Sequence[str], *, doubts: int = 0) -> World:
+    """The end of the parent and the beginning of its parts, with its doubts, are one transaction."""
     state = SPLIT if parts else REJECTED
     parted = world.with_batch(index, world.batches[index]._replace(state=state))
     free = [
         number for number, batch in enumerate(world.batches) if (batch.state, batch.items) == (ABSENT, "")
     ]
     for number, items in zip(free, parts, strict=False):
-        parted = parted.with_batch(number, Batch(items=items, state=SEALED))
+        parted = parted.with_batch(number, Batch(items=items, state=SEALED, doubts=doubts))
     return parted
 
 

@@ -157,7 +157,8 @@ def _doubt_of(batch: Batch, variant: Variant, *, is_over: bool) -> Doubt:
 
 
 @cache
-def parts_of(items: str, *, packaged: str) -> Split:
+def parts_of(items: str, *, packaged: str, was_in_doubt: bool = False) -> Split:
     """Ask how a refused batch is parted, with a list that shows these of its items as packaged."""
     listed = {item: ListedItem(is_packaged=item in packaged, submit_user_id=APPLICANT) for item in items}
-    return plan_split(tuple(items), bad=explain(tuple(items), listed, apply_user_id=APPLICANT))
+    bad = explain(tuple(items), listed, apply_user_id=APPLICANT, may_be_ours=was_in_doubt)
+    return plan_split(tuple(items), bad=bad)

@@ -73,6 +73,10 @@ HOLD = {
         ONE,
         Variant(lag=Lag.ENDLESS, is_strict=True, true_ends=frozenset()),
     ),
+    "R, the same, with two items": (
+        PAIR,
+        Variant(lag=Lag.ENDLESS, is_strict=True, most_tries=2, true_ends=frozenset()),
+    ),
     "Q, only the list of packages is late": (ONE, Variant(lag=Lag.ENDLESS, is_item_list_late=False)),
 }
 BREAK = {
@@ -110,6 +114,11 @@ BREAK = {
             lag=Lag.PATIENCE, is_strict=True, has_patience=False, most_tries=2, true_ends=frozenset({SPLIT})
         ),
         "is split with a package",
+    ),
+    "R, lists later than any look, parts that know of no doubt": (
+        PAIR,
+        Variant(lag=Lag.ENDLESS, is_strict=True, most_tries=2, true_ends=frozenset(), is_doubt_kept=False),
+        "is rejected for a package of ours",
     ),
 }
 

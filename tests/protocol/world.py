@@ -127,6 +127,8 @@ class Variant:
     is_park: bool = False
     #: The parts of a refused batch are written with its end, and once.
     split_is_fenced: bool = True
+    #: What was in doubt stays so for the parts of a batch.
+    is_doubt_kept: bool = True
     #: An item has one live holder.
     has_one_holder: bool = True
     #: The ends without a package that are promised to be true; a variant may promise less.

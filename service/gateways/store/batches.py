@@ -128,9 +128,10 @@ async def seal_batch(
     )
 
 
-# A sealed batch that may be sent again, claimed for the next call.
+# A sealed batch that may be sent again, claimed for the next call. A part of one item has the doubts of the batches
+# that it was parted from: a no to it may mean that it is in a package of theirs. A no to a larger part is only parted.
 CLAIM_SEALED: LiteralString = """
-WITH batch AS (
+WITH RECURSIVE batch AS (
     UPDATE batches SET
         state = 'sending', epoch = epoch + 1, worker = $2, lease_expires_at = now() + $3::interval,
         not_before = NULL, wait_reason = NULL, updated_at = now()
@@ -143,7 +144,11 @@ WITH batch AS (
     )
     RETURNING
         id, epoch, project_id, workspace, apply_user_id, approver_ids, package_name, counted_attempts, traceparent,
-        clock_timestamp() - created_at AS age
+        clock_timestamp() - created_at AS age, CASE item_count WHEN 1 THEN parent_id END AS parent_id
+), lineage AS (
+    SELECT id, parent_id FROM batch
+    UNION ALL
+    SELECT p.id, p.parent_id FROM batches AS p JOIN lineage AS l ON p.id = l.parent_id
 ), attempt AS (
     INSERT INTO attempts (batch_id, number, epoch)
     SELECT b.id, 1 + coalesce((SELECT max(a.number) FROM attempts AS a WHERE a.batch_id = b.id), 0), b.epoch
@@ -157,7 +162,9 @@ SELECT
     b.id, b.epoch, b.project_id, b.workspace, b.apply_user_id, b.approver_ids, b.package_name,
     b.counted_attempts, b.traceparent, b.age,
     (SELECT number FROM attempt) AS attempt_number,
-    EXISTS (SELECT FROM attempts AS a WHERE a.batch_id = b.id AND a.outcome = 'in_doubt') AS was_in_doubt,
+    EXISTS (
+        SELECT FROM attempts AS a JOIN lineage AS l ON l.id = a.batch_id WHERE a.outcome = 'in_doubt'
+    ) AS was_in_doubt,
     ARRAY(SELECT i.pending_item_id FROM items AS i WHERE i.holder_id IS NULL ORDER BY i.id) AS pending_item_ids
 FROM batch AS b
 """

@@ -30,6 +30,8 @@ class Refusal:
     #: The vendor's no.
     no: VendorError
     refused_for: timedelta
+    #: Whether a call with these items was in doubt: then they may be in a package of ours.
+    was_in_doubt: bool
 
     @classmethod
     def from_row(cls, row: Record) -> Self:
@@ -50,12 +52,13 @@ class Refusal:
                 request_id=row["vendor_request_id"],
             ),
             refused_for=row["refused_for"],
+            was_in_doubt=row["was_in_doubt"],
         )
 
 
 # A refused batch of a key; the new epoch fences off whoever looked before.
 LEND_REFUSAL: LiteralString = """
-WITH lent AS (
+WITH RECURSIVE lent AS (
     UPDATE batches SET epoch = epoch + 1, not_before = now() + $2::interval
     WHERE id = (
         SELECT id FROM batches
@@ -64,11 +67,18 @@ WITH lent AS (
         LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
     )
-    RETURNING id, epoch, project_id, workspace, apply_user_id, package_name
+    RETURNING id, epoch, project_id, workspace, apply_user_id, package_name, parent_id
+), lineage AS (
+    SELECT id, parent_id FROM lent
+    UNION ALL
+    SELECT p.id, p.parent_id FROM batches AS p JOIN lineage AS l ON p.id = l.parent_id
 )
 SELECT
     l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name,
     a.number, a.http_status, a.error_code, a.error_msg, a.vendor_request_id, now() - a.finished_at AS refused_for,
+    EXISTS (
+        SELECT FROM attempts AS d JOIN lineage AS n ON n.id = d.batch_id WHERE d.outcome = 'in_doubt'
+    ) AS was_in_doubt,
     ARRAY(
         SELECT i.pending_item_id FROM release_items AS i
         WHERE i.batch_id = l.id AND i.holder_id IS NULL

@@ -8,7 +8,8 @@ import pytest
 
 from service.core.ids import new_id
 from service.core.model import BatchState
-from service.gateways.store.database import Database, PoolSize
+from service.gateways.store.batches import Lease, claim_sealed
+from service.gateways.store.database import Connection, Database, PoolSize
 from service.gateways.store.splitting import Refusal, end_refused, lend_refusal
 
 KEY = UUID(int=1)
@@ -23,6 +24,18 @@ WITH batch AS (
     RETURNING id
 )
 INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at) SELECT id, 1, 1, 'rejected', now() FROM batch
+"""
+ADD_PARTED = """
+WITH batch AS (
+    INSERT INTO batches
+    (
+        id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name, closed_by, item_count, state,
+        parent_id, finished_at
+    )
+    VALUES ($1, $2, 'p', 'w', 'u', ARRAY['a'], 'n', 'quiet', 4, 'split', $3, now())
+    RETURNING id
+)
+INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at) SELECT id, 1, 1, $4, now() FROM batch
 """
 
 
@@ -60,3 +73,43 @@ async def test_a_batch_is_parted_once(database: Database) -> None:
     assert await end(database, late) is False
     assert await end(database, last) is True
     assert await end(database, last) is False
+
+
+async def add_grandparent(connection: Connection, outcome: str) -> None:
+    """Make the refused batch a part of a part of a batch whose call had that outcome."""
+    first, second = new_id(), new_id()
+    await connection.executemany(ADD_PARTED, [(first, KEY, None, outcome), (second, KEY, first, "rejected")])
+    await connection.execute("UPDATE batches SET parent_id = $1 WHERE state = 'refused'", second)
+
+
+@pytest.mark.parametrize(("outcome", "was_in_doubt"), [("in_doubt", True), ("rejected", False)])
+async def test_a_refused_part_has_the_doubts_that_it_comes_from(
+    database: Database, outcome: str, *, was_in_doubt: bool
+) -> None:
+    """A part of a part of a batch whose call was in doubt is lent with that doubt; else without."""
+    async with database.connection() as connection:
+        await add_grandparent(connection, outcome)
+    refusal = await lend(database, timedelta(seconds=60))
+
+    assert refusal is not None
+    assert refusal.was_in_doubt is was_in_doubt
+
+
+@pytest.mark.parametrize(
+    ("outcome", "items", "was_in_doubt"),
+    [("in_doubt", 1, True), ("in_doubt", 2, False), ("rejected", 1, False)],
+)
+async def test_a_part_of_one_item_is_claimed_with_the_doubts_that_it_comes_from(
+    database: Database, outcome: str, items: int, *, was_in_doubt: bool
+) -> None:
+    """Its end would be final; a larger part is only parted further."""
+    async with database.connection() as connection:
+        await add_grandparent(connection, outcome)
+        await connection.execute(
+            "UPDATE batches SET state = 'sealed', item_count = $1 WHERE state = 'refused'", items
+        )
+    lease = Lease(worker="w", duration=timedelta(seconds=60))
+    batch = await database.transact(lambda connection: claim_sealed(connection, KEY, lease=lease))
+
+    assert batch is not None
+    assert batch.was_in_doubt is was_in_doubt
