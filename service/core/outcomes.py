@@ -73,6 +73,8 @@ class NotSentCause(StrEnum):
     TOKEN = "token"  # noqa: S105 - a cause, not a secret
     #: The lease ran out before the request was written.
     LEASE_LOST = "lease_lost"
+    #: A pause or a breaker came between the permit and the write.
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,7 +150,7 @@ def _not_sent(outcome: NotSent, counted_attempts: int, policy: RetryPolicy) -> V
                 wait_reason=WaitReason.BREAKER_OPEN,
                 error=_item_error("vendor-authentication", outcome.error, is_retryable=True),
             )
-        case NotSentCause.TOKEN | NotSentCause.LEASE_LOST:
+        case NotSentCause.TOKEN | NotSentCause.LEASE_LOST | NotSentCause.HELD:
             return _again(
                 AttemptOutcome.NOT_SENT, delay=policy.backoff.base / 2, wait_reason=WaitReason.BACKOFF
             )

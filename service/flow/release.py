@@ -7,14 +7,20 @@ If it dies here: nobody knows whether the call was made; the lease runs out and 
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
+from service.core.errors import QueueUnavailable
 from service.core.failpoint import FailpointName
 from service.core.model import Batch
 from service.core.outcomes import NO_WORDS, CallReport, InDoubt
 from service.deps import WorkerDeps
 from service.flow.heartbeat import beating
 from service.flow.settle import settle
-from service.gateways.permits import Asking, Permit
+from service.gateways.limiter_keys import Asking
+from service.gateways.permits import Permit
+
+#: Without Redis no pause can have been told either; the permit stands.
+_LOOK_WITHIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +36,24 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
     """Call the vendor for a batch and settle what comes of it, also where the call is cut off."""
     with beating(deps, claimed.batch):
         try:
-            report = await deps.vendor.create_package(claimed.batch, deadline=claimed.lease_ends_at)
+            report = await deps.vendor.create_package(
+                claimed.batch, deadline=claimed.lease_ends_at, is_held=partial(is_held, deps, asking)
+            )
         except BaseException as error:
             report = _given_up(is_cut_off=isinstance(error, asyncio.CancelledError))
             await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
             raise
         deps.failpoint.pass_point(FailpointName.AFTER_ANSWER)
         await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
+
+
+async def is_held(deps: WorkerDeps, asking: Asking) -> bool:
+    """Tell whether other workers have learned meanwhile that such calls must wait."""
+    try:
+        async with asyncio.timeout(_LOOK_WITHIN_SECONDS):
+            return await deps.permits.is_held(asking)
+    except (QueueUnavailable, TimeoutError):
+        return False
 
 
 def _given_up(*, is_cut_off: bool) -> CallReport:

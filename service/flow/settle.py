@@ -30,7 +30,8 @@ from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.breakers import keep_breakers
-from service.gateways.permits import Asking, Permit
+from service.gateways.limiter_keys import Asking
+from service.gateways.permits import Permit
 from service.gateways.store import batches, progress, unknown_commits
 from service.gateways.store.batches import AttemptRecord
 from service.gateways.store.database import Connection

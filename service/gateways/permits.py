@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -18,33 +18,14 @@ from service.core.breakers import Breaker, BreakerReason
 from service.core.errors import QueueUnavailable
 from service.core.model import WaitReason
 from service.core.outcomes import Outcome
+from service.gateways.limiter_keys import BORN, CREATE_PACKAGE, SETTLING, Asking, LimiterKeys
 from service.gateways.limits import Credential, Limits, changed_breaker, tolerance_of, what_happened
 from service.gateways.queue import translated
 from service.gateways.scripts import is_born, limiter_script, run_of, run_script
 
-_PREFIX = "release:permits"
-CREATE_PACKAGE = "create_package"
-#: All lists together: the vendor limits each alone, so this is on the safe side.
-READ = "read"
 #: After a loss of Redis nothing is known of the last second, so it is waited out.
 _SETTLING_MS = 1000
 _HOUR_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """Who wants to call: the batch key, for one workspace."""
-
-    batch_key: UUID
-    project_id: str
-    workspace: str
-    #: Whether an earlier call for the same batch failed.
-    is_retry: bool = False
-
-    @property
-    def place(self) -> str:
-        """The workspace within its project."""
-        return f"{self.project_id}/{self.workspace}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +76,8 @@ class Permits:
         self._remembered = remembered
         self._ask = redis.register_script(limiter_script("ask"))
         self._conclude = redis.register_script(limiter_script("conclude"))
-        self._credential = f"{_PREFIX}:{credential.name}"
-        self._operation = f"{self._credential}:{operation}"
-        self._in_flight = f"{self._credential}:in_flight"
-        self._proven = f"{self._credential}:proven:{credential.key_digest}"
-        self._refusals = f"{self._credential}:refusals"
-        self._breaker = f"{self._credential}:breaker"
+        self._held = redis.register_script(limiter_script("held"))
+        self._keys = LimiterKeys(credential, operation=operation)
 
     async def prepare(self) -> None:
         """Put the breakers back into a limiter without memory, and begin its first second.
@@ -110,15 +87,15 @@ class Permits:
         """
         with translated():
             run = await run_of(self._redis)
-            if await is_born(self._redis, f"{_PREFIX}:born", run):
+            if await is_born(self._redis, BORN, run):
                 return
         breakers = await self._remembered(self._name)
         with translated():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 for breaker in breakers:
                     self._put_back(pipeline, breaker)
-                pipeline.set(f"{_PREFIX}:settling", "1", px=_SETTLING_MS)
-                pipeline.set(f"{_PREFIX}:born", run)
+                pipeline.set(SETTLING, "1", px=_SETTLING_MS)
+                pipeline.set(BORN, run)
                 await pipeline.execute()
 
     def _put_back(self, pipeline: Pipeline, breaker: Breaker) -> None:
@@ -126,16 +103,15 @@ class Permits:
             return
         ends, changed = (round(moment.timestamp() * 1000) for moment in (breaker.until, breaker.changed_at))
         if breaker.reason is BreakerReason.AUTHENTICATION:
-            pipeline.set(self._breaker, "1", pxat=ends)
-            pipeline.delete(self._proven)  # an old snapshot may still have it
+            pipeline.set(self._keys.breaker, "1", pxat=ends)
+            pipeline.delete(self._keys.proven)  # an old snapshot may still have it
             return
-        operation = f"{self._credential}:{CREATE_PACKAGE}"
-        place = f"{breaker.project_id}/{breaker.workspace}"
-        key = f"{operation}:{place}:breaker" if breaker.workspace else f"{operation}:breaker"
+        place = f"{breaker.project_id}/{breaker.workspace}" if breaker.workspace else None
+        key = self._keys.failure_breaker(place)
         pipeline.hset(key, mapping={"until": ends, "changed": changed, "openings": breaker.openings})
         pipeline.pexpireat(key, ends + _HOUR_MS)
-        if breaker.workspace:
-            pipeline.zadd(f"{operation}:open", {place: ends + _HOUR_MS})
+        if place:
+            pipeline.zadd(self._keys.open_places, {place: ends + _HOUR_MS})
 
     async def ask(self, asking: Asking) -> Permit | Refused:
         """Take a permit, or learn what is in the way.
@@ -169,13 +145,22 @@ class Permits:
         ]
         try:
             with translated():
-                answer = await self._run(self._ask, self._keys_of_ask(asking), arguments)
+                answer = await self._run(self._ask, self._keys.of_ask(asking), arguments)
         except BaseException:
             await self._give_up(asking, permit_id)
             raise
         if answer[0] == 1:
             return Permit(permit_id=permit_id, refusals=answer[1], cost_retry=answer[2] == 1)
         return None if answer[1] == b"unborn" else refusal_of(answer[1].decode(), float(answer[2]))
+
+    async def is_held(self, asking: Asking) -> bool:
+        """Tell whether such calls were stopped after a permit was given: by a 429, or by a breaker that opened.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        with translated():
+            return bool(await self._run(self._held, self._keys.of_held(asking), []))
 
     async def conclude(
         self, asking: Asking, permit: Permit, *, outcome: Outcome | None, pause: timedelta | None
@@ -201,26 +186,6 @@ class Permits:
     async def _tell(
         self, asking: Asking, permit: Permit, happened: str, *, pause: timedelta | None
     ) -> list[Breaker]:
-        workspace = self._workspace(asking)
-        keys = [
-            self._in_flight,
-            self._proven,
-            self._refusals,
-            self._breaker,
-            f"{self._operation}:pause",
-            f"{self._operation}:slow",
-            f"{workspace}:pause",
-            f"{workspace}:slow",
-            f"{self._operation}:last_throttled",
-            f"{workspace}:in_flight",
-            f"{self._operation}:breaker",
-            f"{workspace}:breaker",
-            f"{self._operation}:recovered",
-            f"{self._operation}:retries",
-            f"{workspace}:lead",
-            f"{self._operation}:active",
-            f"{self._operation}:open",
-        ]
         policy = self._limits.breaker
         arguments: list[str | int | float] = [
             permit.permit_id,
@@ -233,7 +198,7 @@ class Permits:
             _milliseconds(policy.cap) if policy else 0,
         ]
         with translated():
-            changes = await self._run(self._conclude, keys, arguments)
+            changes = await self._run(self._conclude, self._keys.of_conclude(asking), arguments)
         return [
             changed_breaker(
                 change, credential=self._name, project_id=asking.project_id, workspace=asking.workspace
@@ -242,45 +207,16 @@ class Permits:
         ]
 
     async def _run(self, script: AsyncScript, keys: list[str], arguments: list[str | int | float]) -> Any:  # noqa: ANN401 - what the script returns
-        return await run_script(self._redis, script, keys=keys, arguments=arguments, born=f"{_PREFIX}:born")
+        return await run_script(self._redis, script, keys=keys, arguments=arguments, born=BORN)
 
     async def _give_up(self, asking: Asking, permit_id: str) -> None:
         """Hand a permit back whose grant may have been lost on the way; without Redis it ends with its life."""
         try:
             with translated():
-                await self._redis.zrem(self._in_flight, permit_id)
-                await self._redis.zrem(f"{self._workspace(asking)}:in_flight", permit_id)
+                await self._redis.zrem(self._keys.in_flight, permit_id)
+                await self._redis.zrem(self._keys.in_flight_of(asking), permit_id)
         except QueueUnavailable:
             return
-
-    def _keys_of_ask(self, asking: Asking) -> list[str]:
-        workspace = self._workspace(asking)
-        return [
-            f"{_PREFIX}:born",
-            f"{_PREFIX}:settling",
-            self._operation,
-            workspace,
-            self._in_flight,
-            f"{self._credential}:crowd",
-            self._proven,
-            self._refusals,
-            self._breaker,
-            f"{self._operation}:pause",
-            f"{self._operation}:slow",
-            f"{workspace}:pause",
-            f"{workspace}:slow",
-            f"{self._operation}:place:{asking.batch_key.hex}",
-            f"{workspace}:place:{asking.batch_key.hex}",
-            f"{workspace}:in_flight",
-            f"{workspace}:crowd",
-            f"{self._operation}:breaker",
-            f"{workspace}:breaker",
-            f"{self._operation}:recovered",
-            f"{self._operation}:retries",
-        ]
-
-    def _workspace(self, asking: Asking) -> str:
-        return f"{self._operation}:{asking.place}"
 
 
 def refusal_of(reason: str, wait_ms: float) -> Refused:

@@ -25,9 +25,11 @@ from service.core.outcomes import (
     VendorError,
 )
 from service.embedded.valkey import EmbeddedValkey
+from service.gateways.limiter_keys import Asking
 from service.gateways.limits import Credential, Limits, tolerance_of
-from service.gateways.permits import Asking, Permit, Permits, Refused
+from service.gateways.permits import Permit, Permits, Refused
 from service.gateways.queue import open_redis
+from tests.support.waiting import eventually
 
 CREDENTIAL = Credential(name="c", key_digest="k")
 NO_WORDS = VendorError(status=None, error_code=None, error_msg=None, request_id=None)
@@ -559,3 +561,50 @@ async def test_open_breakers_survive_the_loss_of_redis(redis: ArqRedis) -> None:
     assert here.delay > timedelta(seconds=5)
     assert isinstance(refused, Refused)
     assert refused.reason is WaitReason.BREAKER_OPEN
+
+
+@pytest.mark.parametrize(
+    ("outcome", "others_are_held"),
+    [
+        (Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.WORKSPACE), False),
+        (Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.OPERATION), True),
+        (REFUSED_KEY, True),
+    ],
+    ids=["workspace", "operation", "credential"],
+)
+async def test_what_stops_calls_holds_those_with_a_permit(
+    redis: ArqRedis, outcome: Outcome, *, others_are_held: bool
+) -> None:
+    """A 429 or a refused credential holds every call of its scope that is not written yet, until its time is over."""
+    permits = await proven(redis, limits())
+    here, there = asking(workspace="here"), asking(workspace="there")
+    permit = await permits.ask(here)
+    assert isinstance(permit, Permit)
+    before = await permits.is_held(here), await permits.is_held(there)
+    await permits.conclude(here, permit, outcome=outcome, pause=timedelta(seconds=0.3))
+    after = await permits.is_held(here), await permits.is_held(there)
+
+    assert before == (False, False)
+    assert after == (True, others_are_held)
+    await eventually(lambda: is_free(permits, here))
+
+
+async def is_free(permits: Permits, who: Asking) -> bool:
+    return not await permits.is_held(who)
+
+
+async def test_a_breaker_that_opens_holds_calls_with_a_permit(redis: ArqRedis) -> None:
+    """Five failures open the breaker of the workspace; its probe, which has a permit of later, is not held."""
+    permits = await proven(redis, failing_limits(pause=0.3))
+    who = asking()
+    for _ in range(5):
+        permit = await permits.ask(who)
+        assert isinstance(permit, Permit)
+        await permits.conclude(who, permit, outcome=DOUBT, pause=None)
+    opened = await permits.is_held(who), await permits.is_held(asking(workspace="another"))
+    await eventually(lambda: is_free(permits, who))
+    probe = await permits.ask(who)
+
+    assert opened == (True, False)
+    assert isinstance(probe, Permit)
+    assert await permits.is_held(who) is False

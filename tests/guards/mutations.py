@@ -109,6 +109,13 @@ MUTATIONS = (
         test="tests/core/test_verdict.py::test_a_last_call_that_was_not_sent_after_a_doubt_fails_nothing",
     ),
     Mutation(
+        guard="a call that was stopped after its permit is not written",
+        file="service/gateways/vendor/gate.py",
+        old="self.was_held = await self._is_held()",
+        new="self.was_held = False",
+        test="tests/flow/test_release.py::test_a_call_is_not_made_that_was_stopped_after_its_permit",
+    ),
+    Mutation(
         guard="a pending item has one live holder",
         file="migrations/0001_release_requests.sql",
         old="CREATE UNIQUE INDEX release_items_one_live_holder",

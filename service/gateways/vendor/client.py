@@ -4,7 +4,7 @@ Takes a claimed batch and the end of its lease; leaves a report that the flow se
 in the report: nothing but cancellation and our own faults is raised.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar, assert_never
@@ -25,7 +25,7 @@ from service.gateways.vendor.calls import (
 from service.gateways.vendor.classify import Failure, classify, classify_failure, is_success
 from service.gateways.vendor.config import VendorConfig
 from service.gateways.vendor.exchange import Exchange
-from service.gateways.vendor.gate import WriteGate
+from service.gateways.vendor.gate import WriteGate, never_held
 from service.gateways.vendor.iam import Token
 from service.gateways.vendor.identity import Identity, ProvenRequest
 from service.gateways.vendor.lists import (
@@ -83,19 +83,22 @@ class VendorClient:
     ) -> None:
         await self._closing.aclose()
 
-    async def create_package(self, batch: Batch, *, deadline: float) -> CallReport:
+    async def create_package(
+        self, batch: Batch, *, deadline: float, is_held: Callable[[], Awaitable[bool]] = never_held
+    ) -> CallReport:
         """Ask the vendor to make the release package of a batch; the call is made once at most.
 
         Args:
             batch: What to release, and under which name.
             deadline: Moment of ``time.monotonic()`` at which the lease ends; from then on nothing is written.
+            is_held: Awaited right before the write; where it returns true nothing is written.
         """
         proven = await self._identity.prove(
             create_package_call(batch, max_bytes=self._config.max_answer_bytes)
         )
         if isinstance(proven, NotSent):
             return CallReport(outcome=proven, sent_at=None)
-        gate = WriteGate(deadline, before_write=self._before_write)
+        gate = WriteGate(deadline, is_held=is_held, before_write=self._before_write)
         reply = await self._exchange.send(proven.request, gate=gate)
         outcome = self._learn(outcome_of(reply, gate, is_token_auth=proven.token is not None), proven.token)
         return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(reply))
@@ -221,6 +224,9 @@ def _unwritten(reply: Answer | NoAnswer, gate: WriteGate) -> NotSent:
     if gate.is_expired:
         error = wordless_error("the lease ended before the request was written")
         return NotSent(cause=NotSentCause.LEASE_LOST, error=error)
+    if gate.was_held:
+        error = wordless_error("such calls were stopped before the request was written")
+        return NotSent(cause=NotSentCause.HELD, error=error)
     detail = reply.detail if isinstance(reply, NoAnswer) else "an answer came before the request was written"
     return NotSent(cause=NotSentCause.UNREACHABLE, error=wordless_error(detail))
 

@@ -7,7 +7,7 @@ do: raised from ``on_connection_create_end`` an error leaves the new connection 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp.abc import AbstractStreamWriter
@@ -18,23 +18,48 @@ class WriteRefusedError(Exception):
     """The request must not be written any more."""
 
 
-class WriteGate:
-    """Lets one request through while its lease lasts, and remembers when it did."""
+async def never_held() -> bool:
+    """Tell that nothing holds a call: for calls without a limiter."""
+    return False
 
-    def __init__(self, deadline: float, *, before_write: Callable[[], None] | None = None) -> None:
+
+class WriteGate:
+    """Lets one request through while its lease lasts and nothing holds it, and remembers when it did."""
+
+    def __init__(
+        self,
+        deadline: float,
+        *,
+        is_held: Callable[[], Awaitable[bool]] = never_held,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
         """Build a gate for one call.
 
         Args:
             deadline: Moment of ``time.monotonic()`` from which nothing may be written.
+            is_held: Awaited when the connection is there; the request is not written where it returns true.
             before_write: Called between the last look and the write.
         """
         self._deadline = deadline
+        self._is_held = is_held
         self._before_write = before_write
         self._is_shut = False
         #: UTC; None as long as nothing was written.
         self.sent_at: datetime | None = None
         #: Whether the request came too late.
         self.is_expired = False
+        #: Whether the limiter had stopped such calls meanwhile.
+        self.was_held = False
+
+    async def look_once_more(self) -> None:
+        """Ask whether such calls were stopped while the connection was made.
+
+        Raises:
+            WriteRefusedError: They were.
+        """
+        self.was_held = await self._is_held()
+        if self.was_held:
+            raise WriteRefusedError("such calls were stopped meanwhile")
 
     def pass_through(self) -> None:
         """Let the request be written.
@@ -69,5 +94,6 @@ class GatedBody(BytesPayload):
         Raises:
             WriteRefusedError: The gate is shut.
         """
+        await self._gate.look_once_more()
         self._gate.pass_through()
         await super().write_with_length(writer, content_length)

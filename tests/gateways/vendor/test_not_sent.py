@@ -56,6 +56,20 @@ async def test_a_late_request_is_not_written_after_one_in_time() -> None:
     assert_lease_lost(report)
 
 
+async def test_a_request_that_was_stopped_meanwhile_is_not_written() -> None:
+    """When such calls are stopped while the connection is made, it carries not one byte, and it is closed."""
+
+    async def is_held() -> bool:
+        return len(server.connections) == 1
+
+    async with raw_server(read_all) as server, VendorClient(config(server.url)) as client:
+        report = await client.create_package(batch(), deadline=in_a_minute(), is_held=is_held)
+        await server.all_ended()
+
+        assert server.received == b""
+    assert_not_sent(report, NotSentCause.HELD)
+
+
 async def test_the_lease_is_looked_at_when_the_connection_is_there() -> None:
     """A lease that ends while the call waits for a connection stops it, though it was good before."""
     may_answer = asyncio.Event()

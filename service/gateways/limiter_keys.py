@@ -1,0 +1,120 @@
+"""The keys of the limiter in Redis, in the order in which each of its scripts takes them."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.gateways.limits import Credential
+
+_PREFIX = "release:permits"
+#: Marks a limiter that has its memory.
+BORN = f"{_PREFIX}:born"
+#: Lasts for the first second of a limiter that lost it.
+SETTLING = f"{_PREFIX}:settling"
+CREATE_PACKAGE = "create_package"
+#: All lists together: the vendor limits each alone, so this is on the safe side.
+READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who wants to call: the batch key, for one workspace."""
+
+    batch_key: UUID
+    project_id: str
+    workspace: str
+    #: Whether an earlier call for the same batch failed.
+    is_retry: bool = False
+
+    @property
+    def place(self) -> str:
+        """The workspace within its project."""
+        return f"{self.project_id}/{self.workspace}"
+
+
+class LimiterKeys:
+    """Names the keys of one credential's calls of one operation."""
+
+    def __init__(self, credential: Credential, *, operation: str) -> None:
+        self._credential = f"{_PREFIX}:{credential.name}"
+        self._operation = f"{self._credential}:{operation}"
+        self.in_flight = f"{self._credential}:in_flight"
+        self.proven = f"{self._credential}:proven:{credential.key_digest}"
+        self._refusals = f"{self._credential}:refusals"
+        #: Of a credential that was refused.
+        self.breaker = f"{self._credential}:breaker"
+        self._created = f"{self._credential}:{CREATE_PACKAGE}"
+        #: The places with an open breaker.
+        self.open_places = f"{self._created}:open"
+
+    def failure_breaker(self, place: str | None) -> str:
+        """Name the breaker of a workspace's failing creates, or of all of the credential's."""
+        return f"{self._created}:{place}:breaker" if place else f"{self._created}:breaker"
+
+    def in_flight_of(self, asking: Asking) -> str:
+        """Name the calls that a workspace has under way."""
+        return f"{self._workspace(asking)}:in_flight"
+
+    def of_ask(self, asking: Asking) -> list[str]:
+        """Return the keys of the script that grants a permit."""
+        workspace = self._workspace(asking)
+        return [
+            BORN,
+            SETTLING,
+            self._operation,
+            workspace,
+            self.in_flight,
+            f"{self._credential}:crowd",
+            self.proven,
+            self._refusals,
+            self.breaker,
+            f"{self._operation}:pause",
+            f"{self._operation}:slow",
+            f"{workspace}:pause",
+            f"{workspace}:slow",
+            f"{self._operation}:place:{asking.batch_key.hex}",
+            f"{workspace}:place:{asking.batch_key.hex}",
+            f"{workspace}:in_flight",
+            f"{workspace}:crowd",
+            f"{self._operation}:breaker",
+            f"{workspace}:breaker",
+            f"{self._operation}:recovered",
+            f"{self._operation}:retries",
+        ]
+
+    def of_conclude(self, asking: Asking) -> list[str]:
+        """Return the keys of the script that hears of the end of a call."""
+        workspace = self._workspace(asking)
+        return [
+            self.in_flight,
+            self.proven,
+            self._refusals,
+            self.breaker,
+            f"{self._operation}:pause",
+            f"{self._operation}:slow",
+            f"{workspace}:pause",
+            f"{workspace}:slow",
+            f"{self._operation}:last_throttled",
+            f"{workspace}:in_flight",
+            f"{self._operation}:breaker",
+            f"{workspace}:breaker",
+            f"{self._operation}:recovered",
+            f"{self._operation}:retries",
+            f"{workspace}:lead",
+            f"{self._operation}:active",
+            f"{self._operation}:open",
+        ]
+
+    def of_held(self, asking: Asking) -> list[str]:
+        """Return the keys of the script that tells whether calls were stopped."""
+        workspace = self._workspace(asking)
+        return [
+            self.breaker,
+            f"{self._operation}:pause",
+            f"{workspace}:pause",
+            f"{self._operation}:breaker",
+            f"{workspace}:breaker",
+            f"{self._operation}:recovered",
+        ]
+
+    def _workspace(self, asking: Asking) -> str:
+        return f"{self._operation}:{asking.place}"
