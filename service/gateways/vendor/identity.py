@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import assert_never
 
 from service.core.outcomes import NotSent
@@ -30,7 +31,8 @@ class Identity:
         self._auth = auth
         self._sender = sender
         self._tokens = TokenSource(exchange, auth) if isinstance(auth, TokenCredentials) else None
-        self._taken: Token | None = None
+        #: Digests: a token is long and secret, and a call under way may still carry an old one.
+        self._taken: set[bytes] = set()
 
     async def prove(self, call: VendorCall) -> ProvenRequest | NotSent:
         """Complete a call with its proof; a token that IAM does not give is a call that was not sent."""
@@ -47,11 +49,11 @@ class Identity:
 
     def remember_taken(self, token: Token) -> None:
         """Remember that the vendor took a token."""
-        self._taken = token
+        self._taken.add(_digest(token))
 
     def was_taken(self, token: Token) -> bool:
         """Tell whether the vendor ever took a token: one that it took may have ended, another was never good."""
-        return self._taken is not None and self._taken.value == token.value
+        return _digest(token) in self._taken
 
     def forget(self, token: Token) -> None:
         """Never use a token again."""
@@ -75,3 +77,7 @@ class Identity:
         self, call: VendorCall, headers: Mapping[str, str], *, token: Token | None = None
     ) -> ProvenRequest:
         return ProvenRequest(request=outgoing_request(call, self._sender, auth=headers), token=token)
+
+
+def _digest(token: Token) -> bytes:
+    return sha256(token.value.encode()).digest()
