@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, result_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -29,8 +30,19 @@ _LATER_BELL = BELLS_PER_KEY
 _LAST_MOMENT_MS = 253_402_300_799_000
 #: A doorbell that says that it is being answered for longer than that was not written by arq.
 _LONGEST_ANSWER_MS = 86_400_000
-#: Redis' word for a key that never expires.
-_NO_END = -1
+#: What became of a doorbell that could not be rung, at one moment: looked at step by step, an answer that ends in
+#: between would look like a doorbell that waits, and nobody would look any more.
+_FIND_BELL: LiteralString = """
+redis.call('DEL', KEYS[4])
+local left = redis.call('PTTL', KEYS[3])
+if left >= 0 and left <= tonumber(ARGV[3]) then return 'answered' end
+redis.call('DEL', KEYS[3])
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
+redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
+return 'waits'
+"""
+#: How often a doorbell is rung whose answers end one after another.
+_RINGS_OF_A_BELL = 3
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -107,6 +119,15 @@ def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
     return client
 
 
+class _Bell(StrEnum):
+    """What became of a doorbell."""
+
+    RUNG = "rung"
+    WAITS = "waits"
+    ANSWERED = "answered"
+    GONE = "gone"
+
+
 class Doorbells:
     """Rings for batch keys: one waiting doorbell a key, however often it is rung.
 
@@ -116,6 +137,7 @@ class Doorbells:
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
+        self._find_bell = redis.register_script(_FIND_BELL)
 
     async def ring(self, batch_key: UUID, *, delay: timedelta) -> bool:
         """Have a worker look at the key after the delay; False where a doorbell of the key already waits.
@@ -127,11 +149,9 @@ class Doorbells:
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
                 for number in range(BELLS_PER_KEY):
-                    job_id = bell_id(batch_key, number)
-                    if await self._enqueue(batch_key, job_id, defer_by=defer_by):
-                        return True
-                    if not await self._is_answered(job_id):
-                        return False
+                    bell = await self._ring_one(batch_key, number, defer_by=defer_by)
+                    if bell is not _Bell.ANSWERED:
+                        return bell is _Bell.RUNG
         return False
 
     async def ring_later(self, batch_key: UUID, *, delay: timedelta) -> None:
@@ -146,32 +166,36 @@ class Doorbells:
         job_id = bell_id(batch_key, _LATER_BELL)
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                if await self._enqueue(batch_key, job_id, defer_by=defer_by):
-                    return
-                await self._is_answered(job_id)
-                sounds_at = now_ms() + defer_by // timedelta(milliseconds=1)
-                await self._redis.zadd(DOORBELL_QUEUE, {job_id: sounds_at}, xx=True, lt=True)
+                if await self._ring_one(batch_key, _LATER_BELL, defer_by=defer_by) is not _Bell.RUNG:
+                    sounds_at = now_ms() + defer_by // timedelta(milliseconds=1)
+                    await self._redis.zadd(DOORBELL_QUEUE, {job_id: sounds_at}, xx=True, lt=True)
 
-    async def _enqueue(self, batch_key: UUID, job_id: str, *, defer_by: timedelta) -> bool:
-        """Add a doorbell; False where there is one of this id."""
-        job = await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by)
-        return job is not None
+    async def _ring_one(self, batch_key: UUID, number: int, *, defer_by: timedelta) -> _Bell:
+        """Add one doorbell of a key, unless it is there; again where its answer ended just then."""
+        job_id = bell_id(batch_key, number)
+        for _ in range(_RINGS_OF_A_BELL):
+            job = await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by)
+            if job is not None:
+                return _Bell.RUNG
+            bell = await self._find(job_id)
+            if bell is not _Bell.GONE:
+                return bell
+        return _Bell.ANSWERED
 
-    async def _is_answered(self, job_id: str) -> bool:
-        """Tell whether a worker has the job; one that waits is put back into the queue, should only that be lost.
+    async def _find(self, job_id: str) -> _Bell:
+        """Tell what became of a doorbell; one that waits is put back into the queue, should only that be lost.
 
         A result, which a doorbell has not, or an answering without an end was not written by arq, and would keep the
         doorbell silent for ever.
         """
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.pttl(in_progress_key_prefix + job_id)
-            pipeline.delete(result_key_prefix + job_id)
-            pipeline.zadd(DOORBELL_QUEUE, {job_id: now_ms()}, nx=True)
-            left_ms, _, _ = await pipeline.execute()
-        if left_ms == _NO_END or left_ms > _LONGEST_ANSWER_MS:
-            await self._redis.delete(in_progress_key_prefix + job_id)
-            return False
-        return int(left_ms) >= 0
+        keys = [
+            DOORBELL_QUEUE,
+            job_key_prefix + job_id,
+            in_progress_key_prefix + job_id,
+            result_key_prefix + job_id,
+        ]
+        found: bytes = await self._find_bell(keys=keys, args=[job_id, now_ms(), _LONGEST_ANSWER_MS])
+        return _Bell(found.decode())
 
     async def has_lost_memory(self) -> bool:
         """Tell, once, that Redis has forgotten everything since somebody asked last.
