@@ -92,7 +92,7 @@ local function wait_for_turn(scope)
     place = tail
     keep(scope, 'tail', tail + scope.interval, scope.interval)
   end
-  local at = math.max(place, now + early)
+  local at = math.max(place - scope.tolerance, now + early) -- up to the tolerance early, which takes up its lateness
   redis.call('SET', scope.place, tostring(place), 'PX', math.ceil(math.max(at - now, 0) + PLACE_KEPT))
   return math.max(at - now, 0)
 end
