@@ -131,7 +131,7 @@ def judge_look(
     """Say what one look at the lists proves.
 
     ``named`` are the packages of exactly the name, ``is_packaged`` the pending items that are listed, and
-    ``is_complete`` whether both lists were read to their ends.
+    ``is_complete`` whether the packages were read to their end.
     """
     same = [package for package in named if _is_same(package, sought)]
     if len(same) == 1:

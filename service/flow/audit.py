@@ -29,6 +29,7 @@ from service.flow.vendor_lists import read_package, read_package_list, reader_of
 from service.gateways.limiter_keys import Asking
 from service.gateways.store import audit_agreement, audit_releases, audit_waiting, auditing
 from service.gateways.store.database import Connection, Database
+from service.gateways.vendor.lists import Listing
 from service.gateways.vendor.records import ReleasePackage
 
 #: The rules that Postgres alone can tell, in their order.
@@ -43,6 +44,7 @@ RULES: tuple[Callable[[Connection, Patience], Awaitable[RuleReport]], ...] = (
 #: Release packages show this when somebody has revoked or deleted them.
 _DELETED = 1
 _NAMED_IN_LOG = 5
+_READS_OF_A_LIST = 3
 
 log = structlog.get_logger()
 
@@ -127,11 +129,9 @@ async def read_packages(
     Raises:
         Unavailable: the limiter lets no read through soon.
     """
-    listing = await read_package_list(deps, place, key_word=None)
+    listing = await _list_packages(deps, place)
     if isinstance(listing, Unreadable):
         return listing
-    if not listing.is_complete:
-        return Unreadable(reason="the vendor's list changed while it was read; audit again")
     theirs = []
     for package in listing.records:
         wanted = package.package_id in ids and package.delete_flag != _DELETED
@@ -140,6 +140,15 @@ async def read_packages(
             return read
         theirs.append(_their_package(package, read))
     return theirs
+
+
+async def _list_packages(deps: WorkerDeps, place: Asking) -> Listing[ReleasePackage] | Unreadable:
+    """Read the list of packages, again where it lost some meanwhile. New ones come to its beginning and hide none."""
+    for _ in range(_READS_OF_A_LIST):
+        listing = await read_package_list(deps, place, key_word=None)
+        if isinstance(listing, Unreadable) or listing.has_all_of_start:
+            return listing
+    return Unreadable(reason="the vendor's list changed each time while it was read; audit again")
 
 
 async def _contents_of(

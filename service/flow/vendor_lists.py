@@ -43,7 +43,7 @@ class WorkspaceLists:
 
     packages: tuple[ReleasePackage, ...]
     items: Mapping[str, ListedItem]
-    #: Whether both lists were read to their ends while they stood still.
+    #: Whether the packages were read to their end while they stood still. An item that is not seen proves nothing.
     is_complete: bool
 
 
@@ -64,7 +64,7 @@ async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> Works
     return WorkspaceLists(
         packages=packages.records,
         items=pending.items,
-        is_complete=packages.is_complete and pending.is_complete,
+        is_complete=packages.is_complete,
     )
 
 

@@ -37,11 +37,13 @@ class Listing(Generic[R]):
     """The records of a list, each once.
 
     ``is_complete`` is false where the list changed its length while it was read, or ended early: then a
-    record that is not here may exist all the same.
+    record that is not here may exist all the same. ``has_all_of_start`` is true also where it only grew, at its
+    beginning: then what was listed when the read began is here.
     """
 
     records: tuple[R, ...]
     is_complete: bool
+    has_all_of_start: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,11 @@ async def read_all(
             records.setdefault(form.id_of(record), record)
         scan = after(scan, Page(offset=offset, ids=tuple(map(form.id_of, found)), total=total))
     memory.learn(endpoint, scan)
-    return Listing(records=tuple(records.values()), is_complete=scan.is_complete)
+    return Listing(
+        records=tuple(records.values()),
+        is_complete=scan.is_complete,
+        has_all_of_start=scan.has_all_of_start,
+    )
 
 
 def read_detail(answer: Answer | Failure) -> PackageDetail | ReadFailed:

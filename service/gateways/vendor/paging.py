@@ -42,6 +42,8 @@ class Scan:
     #: How far into the list the walk came; ids alone do not tell, for some may have left the list meanwhile.
     covered: int = 0
     is_steady: bool = True
+    #: Whether the list only ever became longer meanwhile.
+    only_grew: bool = True
     brought_nothing_new: bool = False
 
     @property
@@ -50,6 +52,13 @@ class Scan:
         if self.last is None or not self.is_steady:
             return False
         return self.covered == self.last.total <= len(self.seen)
+
+    @property
+    def has_all_of_start(self) -> bool:
+        """Whether every record was seen that was listed when the walk began, in a list that begins with the newest."""
+        if self.first is None or self.last is None or not self.only_grew:
+            return False
+        return self.covered == self.last.total and len(self.seen) >= self.first.total
 
 
 def after(scan: Scan, page: Page) -> Scan:
@@ -65,6 +74,7 @@ def after(scan: Scan, page: Page) -> Scan:
         pages=scan.pages + 1,
         covered=(page.offset if style is PagingStyle.RECORDS else scan.covered) + len(page.ids),
         is_steady=scan.is_steady and page.total == first.total,
+        only_grew=scan.only_grew and page.total >= (scan.last or page).total,
         brought_nothing_new=scan.seen.issuperset(page.ids),
     )
 

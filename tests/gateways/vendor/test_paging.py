@@ -103,6 +103,28 @@ def test_arrivals_hide_no_record(total: int, serve: Serve, arrivals: list[int]) 
 
 @given(
     total=st.integers(0, 450),
+    serve=st.sampled_from([by_records, by_pages]),
+    arrivals=st.lists(st.integers(0, 30), max_size=8),
+)
+def test_a_list_that_only_grows_on_top_has_all_that_it_began_with(
+    total: int, serve: Serve, arrivals: list[int]
+) -> None:
+    """An audit need not wait until nothing is released any more: with a known style it sees all of the beginning."""
+    records = [str(number) for number in range(total)]
+    old, pending = set(records), iter(arrivals)
+    style = PagingStyle.RECORDS if serve is by_records else PagingStyle.PAGES
+
+    def arrive() -> None:
+        records[:0] = [f"new-{len(records)}-{number}" for number in range(next(pending, 0))]
+
+    scan, _ = walk(records, serve, start=Scan(style=style), between=arrive)
+
+    assert scan.has_all_of_start
+    assert old <= scan.seen
+
+
+@given(
+    total=st.integers(0, 450),
     serve=st.sampled_from(SERVERS),
     moves=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=10),
 )
@@ -124,6 +146,7 @@ def test_a_shifting_list_never_passes_for_complete(
 
     assert len(offsets) < 50
     assert not scan.is_complete or survivors(records, total) <= scan.seen
+    assert not scan.has_all_of_start or survivors(records, total) <= scan.seen
 
 
 @pytest.mark.parametrize("serve", [deaf, from_page_one])
