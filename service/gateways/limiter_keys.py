@@ -63,7 +63,7 @@ class LimiterKeys:
             self._operation,
             workspace,
             self.in_flight,
-            f"{self._credential}:crowd",
+            f"{self._operation}:queue",
             self.proven,
             self._refusals,
             self.breaker,
@@ -71,14 +71,16 @@ class LimiterKeys:
             f"{self._operation}:slow",
             f"{workspace}:pause",
             f"{workspace}:slow",
-            f"{self._operation}:place:{asking.batch_key.hex}",
-            f"{workspace}:place:{asking.batch_key.hex}",
+            f"{self._operation}:tag:{asking.batch_key.hex}",
+            f"{workspace}:tag:{asking.batch_key.hex}",
             f"{workspace}:in_flight",
-            f"{workspace}:crowd",
+            f"{workspace}:queue",
             f"{self._operation}:breaker",
             f"{workspace}:breaker",
             f"{self._operation}:recovered",
             f"{self._operation}:retries",
+            f"{self._operation}:back",
+            f"{workspace}:back",
         ]
 
     def of_conclude(self, asking: Asking) -> list[str]:

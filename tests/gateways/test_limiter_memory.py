@@ -117,8 +117,9 @@ NUMBERS = ("1e300", "inf", "nan", "-1e18", "-1", "text", "")
     "command",
     [
         *(("HSET", key, "tat", number) for key in (OPERATION, WORKSPACE) for number in NUMBERS),
-        *(("HSET", OPERATION, "tail", number) for number in ("1e300", "nan", "-1")),
-        *(("SET", f"{WORKSPACE}:place:{KEY.hex}", number) for number in ("1e300", "nan", "text")),
+        *(("HSET", OPERATION, field, FAR) for field in ("virtual", "full")),
+        *(("HSET", WORKSPACE, field, "nan") for field in ("virtual", "next", "next_of_operation")),
+        *(("SET", f"{WORKSPACE}:tag:{KEY.hex}", number) for number in ("1e300", "nan", "text")),
         *(
             ("SET", key, "1", "PX", YEARS_MS)
             for key in (
@@ -128,7 +129,11 @@ NUMBERS = ("1e300", "inf", "nan", "-1e18", "-1", "text", "")
             )
         ),
         *(("ZADD", f"{scope}:in_flight", FAR, "x", "inf", "y") for scope in (CREDENTIAL_KEY, WORKSPACE)),
-        *(("ZADD", f"{scope}:crowd", FAR, "x") for scope in (CREDENTIAL_KEY, WORKSPACE)),
+        *(
+            ("ZADD", f"{scope}:{name}", FAR, "x")
+            for scope in (OPERATION, WORKSPACE)
+            for name in ("queue", "back")
+        ),
         *(
             ("HSET", f"{scope}:breaker", field, FAR)
             for scope in (OPERATION, WORKSPACE)

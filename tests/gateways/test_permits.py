@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -129,6 +130,48 @@ async def test_callers_take_turns(redis: ArqRedis) -> None:
     assert order.index("newcomer", order.index("newcomer") + 1) <= 6
 
 
+@pytest.mark.parametrize(("rate", "concurrency"), [(20.0, 100), (0.0, 1)], ids=["rate", "calls at once"])
+async def test_workspaces_take_turns_whatever_waits_in_them(
+    redis: ArqRedis, rate: float, concurrency: int
+) -> None:
+    """Of a workspace with thirty keys that always want more at most two calls come before one of another workspace."""
+    permits = await proven(redis, limits(rate=rate, concurrency=concurrency))
+    order: list[str] = []
+
+    async def want(workspace: str, times: int) -> None:
+        who = asking(workspace=workspace)
+        for _ in range(times):
+            permit = await permit_for(permits, who)
+            order.append(workspace)
+            await asyncio.sleep(0.02)  # the call
+            await permits.conclude(who, permit, outcome=RELEASED, pause=None)
+
+    hot = [asyncio.create_task(want("hot", 4)) for _ in range(30)]
+    before = []
+    for _ in range(5):
+        await eventually(partial(has_length, order, len(order) + 3))
+        before.append(len(order))
+        await want("cold", 1)
+    met = [order.index("cold", start) - start for start in before]
+    for task in hot:
+        task.cancel()
+
+    assert max(met) <= 2, met
+
+
+def has_length(names: list[str], length: int) -> bool:
+    return len(names) >= length
+
+
+async def permit_for(permits: Permits, who: Asking) -> Permit:
+    while True:
+        match await permits.ask(who):
+            case Permit() as permit:
+                return permit
+            case Refused(delay=delay):
+                await asyncio.sleep(delay.total_seconds())
+
+
 async def test_places_that_nobody_takes_up_do_not_stop_the_rest(redis: ArqRedis) -> None:
     """A hundred callers that ask once and never come back do not make one that does wait for their turns."""
     permits = await proven(redis, limits(rate=10))
@@ -157,10 +200,11 @@ async def test_no_more_permits_at_once_than_allowed(redis: ArqRedis) -> None:
     """Beyond the limit callers wait until a permit is handed back, or its life is over."""
     permits = await proven(redis, limits(concurrency=2, life=0.5))
     first, _second = [await permits.ask(asking()) for _ in range(2)]
-    third = await permits.ask(asking())
+    waiting = asking()
+    third = await permits.ask(waiting)
     assert isinstance(first, Permit)
     await permits.conclude(asking(), first, outcome=None, pause=None)
-    after_one_came_back = await permits.ask(asking())
+    after_one_came_back = await permits.ask(waiting)
     got_at = time.monotonic()
     waited = await take(permits, asking()) - got_at
 
@@ -493,11 +537,12 @@ async def test_the_first_second_after_a_breaker_has_half_the_rate(redis: ArqRedi
 async def test_a_workspace_has_its_own_limit_of_calls_at_once(redis: ArqRedis) -> None:
     """With 2 at once a workspace, the third waits and another workspace does not; a permit back makes room."""
     permits = await proven(redis, replace(limits(), workspace_concurrency=2))
-    first, second, third = [await permits.ask(asking()) for _ in range(3)]
+    waiting = asking()
+    first, second, third = [await permits.ask(who) for who in (asking(), asking(), waiting)]
     other = await permits.ask(asking(workspace="other"))
     assert isinstance(first, Permit)
     await permits.conclude(asking(), first, outcome=RELEASED, pause=None)
-    again = await permits.ask(asking())
+    again = await permits.ask(waiting)
 
     assert isinstance(second, Permit)
     assert isinstance(third, Refused)

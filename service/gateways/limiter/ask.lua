@@ -1,26 +1,32 @@
 -- Grants or refuses one vendor call. All times are milliseconds of Redis' own clock.
 --
--- Two numbers a limited scope: `tat`, the theoretical arrival time of GCRA, which alone decides what is allowed, and
--- `tail`, up to where places in the queue have been given out, which decides only who may come when. A caller that is
--- refused gets a place; one that comes back at its time goes first. A place that is not taken up lapses.
+-- GCRA alone decides what is allowed: `tat` is the theoretical arrival time of a limited scope. Who may come when is
+-- start-time fair queueing (Goyal, Vin, Cheng 1996): a caller that is refused keeps a tag, and the smallest goes first. The
+-- tags of one group, for the operation a workspace, count up by one each; `virtual` is the largest tag that was let
+-- through. So a workspace that comes new goes before all but the first of one that has many waiting. A caller is told
+-- when its turn will be; while it is not back, those behind it go on, and it goes first when it comes.
 --
--- KEYS: 1 born, 2 settling, 3 operation, 4 workspace, 5 in flight, 6 crowd, 7 proven, 8 refusals, 9 breaker,
+-- KEYS: 1 born, 2 settling, 3 operation, 4 workspace, 5 in flight, 6 operation's queue, 7 proven, 8 refusals, 9 breaker,
 --       10 operation's pause, 11 operation's slow start, 12 workspace's pause, 13 workspace's slow start,
---       14 place in the operation's queue, 15 place in the workspace's queue, 16 workspace's calls in flight,
---       17 workspace's crowd, 18 operation's failure breaker, 19 workspace's failure breaker,
---       20 when the operation's breaker closed last, 21 retry budget
+--       14 tag in the operation's queue, 15 tag in the workspace's queue, 16 workspace's calls in flight,
+--       17 workspace's queue, 18 operation's failure breaker, 19 workspace's failure breaker,
+--       20 when the operation's breaker closed last, 21 retry budget,
+--       22 when those in the operation's queue are back, 23 the same of the workspace's queue
 -- ARGV: 1 operation interval, 2 its tolerance, 3 workspace interval, 4 its tolerance (interval 0 = no limit),
 --       5 most calls at once, 6 permit id, 7 its life, 8 batch key, 9 most calls at once of the workspace (0 = no limit),
 --       10 whether the call is a retry, 11 share of first calls that may be retried, 12 period of one retry besides
 -- Answers {1, refusals, whether it cost a retry} when granted, else {0, reason, wait}. A limiter without memory answers
 -- {0, 'unborn', 0}: it gives no permit before the breakers were put back.
 
-local UNUSED = 3 -- intervals that nobody used: places were given out to callers that did not come
-local PLACE_KEPT = 30000 -- how late a caller may come to its place
+local UNUSED = 3 -- intervals that nobody used: those whose turn it was did not come
+local TAG_KEPT = 30000 -- how late a caller may come and still go first
 local LONGEST_WAIT = 5000 -- one that waits longer looks again at half time, whether those before it came
-local CROWD_STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
+local STEP = 100 -- how often a caller asks for one of a few calls at once, when it is alone
+local LATE = 100 -- at most so long after its time others wait for a caller
+local SOON = 2 * STEP -- a caller that is back later than that is not waited for
+local MOST_AWAITED = 100
 local MOST_RETRIES = 10 -- that the budget saves up
-local MOST_PLACES = 100000 -- far more than callers wait
+local MOST_TAGS = 1e12 -- far more than calls
 
 -- A server that was started anew may hold keys from before its last calls, so it counts as one without memory.
 local server = redis.pcall('INFO', 'server')
@@ -29,17 +35,18 @@ if redis.pcall('GET', KEYS[1]) ~= run then return {0, 'unborn', '0'} end
 
 local function check_all()
   local longest_interval = 2 * math.max(tonumber(ARGV[1]), tonumber(ARGV[3])) -- in slow start
-  local last_place = now + MOST_PLACES * longest_interval + LENIENCE
   local last_end = now + tonumber(ARGV[7]) + LONGEST_PAUSE
   check_pause(KEYS[2], 0)
   for _, key in ipairs({KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]}) do check_pause(key, LONGEST_PAUSE) end
   for _, key in ipairs({KEYS[3], KEYS[4]}) do
     check_field(key, 'tat', now + 2 * longest_interval + LENIENCE)
-    check_field(key, 'tail', last_place)
+    check_field(key, 'full', now + LENIENCE)
+    for _, field in ipairs({'virtual', 'next', 'next_of_operation'}) do check_field(key, field, MOST_TAGS) end
   end
-  for _, key in ipairs({KEYS[14], KEYS[15]}) do check_value(key, last_place) end
+  for _, key in ipairs({KEYS[14], KEYS[15]}) do check_value(key, MOST_TAGS) end
   for _, key in ipairs({KEYS[5], KEYS[16]}) do check_scores(key, last_end) end
-  for _, key in ipairs({KEYS[6], KEYS[17]}) do check_scores(key, now + LENIENCE) end
+  for _, key in ipairs({KEYS[6], KEYS[17]}) do check_scores(key, MOST_TAGS) end
+  for _, key in ipairs({KEYS[22], KEYS[23]}) do check_scores(key, now + LONGEST_WAIT + LONGEST_PAUSE) end
   for _, key in ipairs({KEYS[18], KEYS[19]}) do
     check_field(key, 'until', now + LONGEST_PAUSE)
     check_field(key, 'probe_until', last_end)
@@ -53,11 +60,6 @@ end
 check_all()
 if stranger then return complaint() end
 
-local function refuse(reason, wait)
-  if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
-  return {0, reason, tostring(math.max(wait, 1))}
-end
-
 local function left(key)
   local ttl = redis.call('PTTL', key)
   return ttl > 0 and ttl or 0
@@ -67,64 +69,104 @@ local function number(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
-local function keep(scope, field, value, interval)
-  redis.call('HSET', scope.key, field, tostring(value))
-  redis.call('PEXPIRE', scope.key, math.ceil(math.max(value - now, 0) + 60 * interval + 60000))
+local function shortened(wait)
+  if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
+  return math.max(wait, 1)
 end
 
--- In the second after a pause a scope has half its rate.
-local function scope_of(key, place, slow, interval, tolerance)
-  if left(slow) > 0 then
-    interval, tolerance = 2 * interval, 0
+local function refuse(reason, wait)
+  return {0, reason, tostring(shortened(wait))}
+end
+
+local function leave(queue)
+  redis.call('ZREM', queue.key, ARGV[8])
+  redis.call('ZREM', queue.back, ARGV[8])
+end
+
+-- The caller's tag: the one that it kept, or the next of its group.
+local function tag_in(queue)
+  return tonumber(redis.call('GET', queue.kept) or '') or math.max(number(queue.scope, 'virtual'), number(queue.group, queue.next))
+end
+
+local function take_tag(queue)
+  if redis.call('EXISTS', queue.kept) == 0 then redis.call('HSET', queue.group, queue.next, tostring(queue.tag + 1)) end
+end
+
+-- Those that go first and are expected back now.
+local function count_ahead(queue)
+  local ahead = 0
+  local awaited = redis.call('ZRANGEBYSCORE', queue.back, '-inf', now + SOON, 'LIMIT', 0, MOST_AWAITED)
+  if #awaited == 0 then return 0 end
+  for _, tag in ipairs(redis.call('ZMSCORE', queue.key, unpack(awaited))) do
+    if tag and tonumber(tag) < queue.tag then ahead = ahead + 1 end
   end
-  return {key = key, place = place, interval = interval, tolerance = tolerance * interval}
+  return ahead
 end
 
--- How long until the scope lets this caller through; 0 = now. Gives it a place where it has to wait.
-local function wait_for_turn(scope)
-  local tat = number(scope.key, 'tat')
-  local early = tat - scope.tolerance - now
-  if tat > 0 and tat + UNUSED * scope.interval + 200 < now then return 0 end
-  local place = tonumber(redis.call('GET', scope.place) or '0')
-  if place == 0 then
-    local tail = math.max(number(scope.key, 'tail'), tat, now)
-    if early <= 0 and tail <= now + scope.tolerance then return 0 end
-    place = tail
-    keep(scope, 'tail', tail + scope.interval, scope.interval)
+local function queue_of(key, back, kept, scope, group, next, interval)
+  local queue = {key = key, back = back, kept = kept, scope = scope, group = group, next = next}
+  local late = now - math.min(LATE, interval > 0 and interval / 2 or LATE)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', back, '-inf', late, 'LIMIT', 0, 1000)) do
+    redis.call('ZREM', key, member)
+    redis.call('ZREM', back, member)
   end
-  local at = math.max(place - scope.tolerance, now + early) -- up to the tolerance early, which takes up its lateness
-  redis.call('SET', scope.place, tostring(place), 'PX', math.ceil(math.max(at - now, 0) + PLACE_KEPT))
-  return math.max(at - now, 0)
+  queue.tag = tag_in(queue)
+  queue.position = redis.call('ZRANK', key, ARGV[8]) or redis.call('ZCOUNT', key, '-inf', string.format('%.0f', queue.tag))
+  queue.ahead = count_ahead(queue)
+  return queue
 end
 
-local function pass(scope)
-  local tat = math.max(number(scope.key, 'tat'), now) + scope.interval
-  keep(scope, 'tat', tat, scope.interval)
-  if number(scope.key, 'tail') < tat then keep(scope, 'tail', tat, scope.interval) end
-  redis.call('DEL', scope.place)
+local KEPT = 120000 -- numbers of a scope and of its workspaces, after the last use of either
+
+local function touch(queue, interval)
+  for _, key in ipairs({queue.scope, queue.group}) do
+    redis.call('PEXPIRE', key, math.ceil(KEPT + 60 * interval))
+  end
 end
 
--- How long until one of a few calls at once may be free: the more callers wait, the less often each asks.
-local function wait_in_crowd(key, at_once)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - 2 * LONGEST_WAIT)
-  redis.call('ZADD', key, now, ARGV[8])
-  redis.call('PEXPIRE', key, 4 * LONGEST_WAIT)
-  return math.min(CROWD_STEP * (1 + redis.call('ZCARD', key) / (4 * at_once)), LONGEST_WAIT)
+-- Keeps the caller's place until it comes back after the wait.
+local function stand(queue, reason, wait, interval)
+  wait = shortened(wait)
+  take_tag(queue)
+  redis.call('ZADD', queue.key, queue.tag, ARGV[8])
+  redis.call('ZADD', queue.back, now + wait, ARGV[8])
+  redis.call('SET', queue.kept, string.format('%.0f', queue.tag), 'PX', math.ceil(wait + TAG_KEPT))
+  for _, key in ipairs({queue.key, queue.back}) do redis.call('PEXPIRE', key, 4 * LONGEST_WAIT) end
+  touch(queue, interval)
+  return refuse(reason, wait)
 end
 
-local function is_full(key, at_once)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  return redis.call('ZCARD', key) >= at_once
+local function pass(queue, interval)
+  take_tag(queue)
+  redis.call('DEL', queue.kept)
+  leave(queue)
+  redis.call('HSET', queue.scope, 'virtual', string.format('%.0f', math.max(number(queue.scope, 'virtual'), queue.tag)))
+  if interval > 0 then
+    redis.call('HSET', queue.scope, 'tat', tostring(math.max(number(queue.scope, 'tat'), now) + interval))
+  end
+  touch(queue, interval)
 end
 
--- How long an open breaker lets nothing through; 0 = this call may be its probe. One that opened before the
--- credential's closed need not wait for its own time.
-local recovered = tonumber(redis.call('GET', KEYS[20]) or '0')
-local function wait_for_probe(key)
-  local ends = number(key, 'until')
-  if ends > now and number(key, 'changed') > recovered then return ends - now end
-  if number(key, 'probe_until') > now then return wait_in_crowd(KEYS[17], 1) end
-  return 0
+-- How long until the rate lets this caller through, after those before it; 0 = now.
+local function wait_for_turn(queue, interval, tolerance)
+  local tat, full = number(queue.scope, 'tat'), number(queue.scope, 'full')
+  if tat > 0 and math.max(tat, full) + UNUSED * interval + 200 < now then return 0 end
+  local early = math.max(tat - tolerance - now, 0)
+  if early == 0 and queue.ahead == 0 then return 0 end
+  return math.max(early + queue.position * interval, 1)
+end
+
+-- Where there is a rate, it keeps the order.
+local function is_full(queue, in_flight, at_once, interval)
+  redis.call('ZREMRANGEBYSCORE', in_flight, '-inf', now)
+  local room = at_once - redis.call('ZCARD', in_flight)
+  return room <= 0 or (interval == 0 and room <= queue.ahead)
+end
+
+-- How long until one of a few calls at once may be free: the more callers are before this one, the less often it asks.
+local function wait_for_room(queue, at_once)
+  redis.call('HSET', queue.scope, 'full', tostring(now))
+  return math.min(STEP * (1 + queue.position / (4 * at_once)), LONGEST_WAIT)
 end
 
 local function retries_left()
@@ -145,11 +187,27 @@ if operation_pause > 0 then return refuse('rate', operation_pause) end
 local workspace_pause = left(KEYS[12])
 if workspace_pause > 0 then return refuse('workspace_rate', workspace_pause) end
 
+-- In the second after a pause a scope has half its rate; a workspace without a rate of its own half the operation's.
+local function rate_of(interval, tolerance, slow, otherwise)
+  if left(slow) == 0 then return interval, tolerance * interval end
+  return 2 * (interval > 0 and interval or otherwise), 0
+end
+local interval, tolerance = rate_of(tonumber(ARGV[1]), tonumber(ARGV[2]), KEYS[11], 0)
+local workspace_interval, workspace_tolerance = rate_of(tonumber(ARGV[3]), tonumber(ARGV[4]), KEYS[13], tonumber(ARGV[1]))
+local operation = queue_of(KEYS[6], KEYS[22], KEYS[14], KEYS[3], KEYS[4], 'next_of_operation', interval)
+local workspace = queue_of(KEYS[17], KEYS[23], KEYS[15], KEYS[4], KEYS[4], 'next', workspace_interval)
+
+-- How long an open breaker lets nothing through; 0 = this call may be its probe. One that opened before the
+-- credential's closed need not wait for its own time.
+local recovered = tonumber(redis.call('GET', KEYS[20]) or '0')
 local probed = {}
 for _, key in ipairs({KEYS[18], KEYS[19]}) do
   if redis.call('EXISTS', key) == 1 then
-    local wait = wait_for_probe(key)
-    if wait > 0 then return refuse('breaker_open', wait) end
+    local ends = number(key, 'until')
+    if ends > now and number(key, 'changed') > recovered then return refuse('breaker_open', ends - now) end
+    if number(key, 'probe_until') > now then
+      return stand(workspace, 'breaker_open', wait_for_room(workspace, 1), workspace_interval)
+    end
     table.insert(probed, key)
   end
 end
@@ -158,41 +216,38 @@ local is_retry = ARGV[10] == '1' and #probed == 0
 local retries = retries_left()
 if is_retry and retries < 1 then return refuse('backoff', (1 - retries) * tonumber(ARGV[12])) end
 
-local operation_interval, workspace_interval = tonumber(ARGV[1]), tonumber(ARGV[3])
--- A workspace without a rate of its own that comes back from a pause has half the operation's.
-if workspace_interval == 0 and left(KEYS[13]) > 0 then workspace_interval = operation_interval end
 local settling = left(KEYS[2])
-if settling > 0 and (operation_interval > 0 or workspace_interval > 0) then
-  return refuse('rate', settling)
-end
+if settling > 0 and (interval > 0 or workspace_interval > 0) then return refuse('rate', settling) end
 
-local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
-if is_full(KEYS[5], at_once) then return refuse('concurrency', wait_in_crowd(KEYS[6], at_once)) end
+-- A caller that waits for its workspace keeps nobody of another waiting.
 local workspace_at_once = tonumber(ARGV[9])
-if workspace_at_once > 0 and is_full(KEYS[16], workspace_at_once) then
-  return refuse('concurrency', wait_in_crowd(KEYS[17], workspace_at_once))
+if workspace_at_once > 0 and is_full(workspace, KEYS[16], workspace_at_once, workspace_interval) then
+  leave(operation)
+  return stand(workspace, 'concurrency', wait_for_room(workspace, workspace_at_once), workspace_interval)
 end
-
-local workspace = workspace_interval > 0 and scope_of(KEYS[4], KEYS[15], KEYS[13], workspace_interval, tonumber(ARGV[4]))
-local operation = operation_interval > 0 and scope_of(KEYS[3], KEYS[14], KEYS[11], operation_interval, tonumber(ARGV[2]))
-if workspace then
-  local wait = wait_for_turn(workspace)
-  if wait > 0 then return refuse('workspace_rate', wait) end
+if workspace_interval > 0 then
+  local wait = wait_for_turn(workspace, workspace_interval, workspace_tolerance)
+  if wait > 0 then
+    leave(operation)
+    return stand(workspace, 'workspace_rate', wait, workspace_interval)
+  end
 end
-if operation then
-  local wait = wait_for_turn(operation)
-  if wait > 0 then return refuse('rate', wait) end
-  pass(operation)
+local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
+if is_full(operation, KEYS[5], at_once, interval) then
+  return stand(operation, 'concurrency', wait_for_room(operation, at_once), interval)
 end
-if workspace then pass(workspace) end
+if interval > 0 then
+  local wait = wait_for_turn(operation, interval, tolerance)
+  if wait > 0 then return stand(operation, 'rate', wait, interval) end
+end
+pass(operation, interval)
+pass(workspace, workspace_interval)
 
 local ends = now + tonumber(ARGV[7])
 for _, key in ipairs({KEYS[5], KEYS[16]}) do
   redis.call('ZADD', key, ends, ARGV[6])
   redis.call('PEXPIRE', key, tonumber(ARGV[7]) + 60000)
 end
-redis.call('ZREM', KEYS[6], ARGV[8])
-redis.call('ZREM', KEYS[17], ARGV[8])
 for _, key in ipairs(probed) do
   redis.call('HSET', key, 'probe', ARGV[6], 'probe_until', tostring(ends))
 end
