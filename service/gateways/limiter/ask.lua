@@ -1,8 +1,8 @@
 -- Grants or refuses one vendor call. All times are milliseconds of Redis' own clock.
 --
 -- GCRA alone decides what is allowed: `tat` is the theoretical arrival time of a limited scope. Who may come when is
--- start-time fair queueing (Goyal, Vin, Cheng 1996): a caller that is refused keeps a tag, and the smallest goes first. The
--- tags of one group, for the operation a workspace, count up by one each; `virtual` is the largest tag that was let
+-- start-time fair queueing (Goyal, Vin, Cheng 1996): a caller that is refused keeps a tag, and the smallest goes first.
+-- The tags of one group, for the operation a workspace, count up by one each; `virtual` is up to where all were let
 -- through. So a workspace that comes new goes before all but the first of one that has many waiting. A caller is told
 -- when its turn will be; while it is not back, those behind it go on, and it goes first when it comes.
 --
@@ -25,6 +25,7 @@ local STEP = 100 -- how often a caller asks for one of a few calls at once, when
 local LATE = 100 -- at most so long after its time others wait for a caller
 local SOON = 2 * STEP -- a caller that is back later than that is not waited for
 local MOST_AWAITED = 100
+local NUMBERS_KEPT = 120000 -- of a scope, after its last use
 local MOST_RETRIES = 10 -- that the budget saves up
 local MOST_TAGS = 1e12 -- far more than calls
 
@@ -116,11 +117,9 @@ local function queue_of(key, back, kept, scope, group, next, interval)
   return queue
 end
 
-local KEPT = 120000 -- numbers of a scope and of its workspaces, after the last use of either
-
 local function touch(queue, interval)
-  for _, key in ipairs({queue.scope, queue.group}) do
-    redis.call('PEXPIRE', key, math.ceil(KEPT + 60 * interval))
+  for _, key in ipairs({queue.scope, queue.group, queue.key, queue.back}) do
+    redis.call('PEXPIRE', key, math.ceil(NUMBERS_KEPT + 60 * interval))
   end
 end
 
@@ -131,16 +130,17 @@ local function stand(queue, reason, wait, interval)
   redis.call('ZADD', queue.key, queue.tag, ARGV[8])
   redis.call('ZADD', queue.back, now + wait, ARGV[8])
   redis.call('SET', queue.kept, string.format('%.0f', queue.tag), 'PX', math.ceil(wait + TAG_KEPT))
-  for _, key in ipairs({queue.key, queue.back}) do redis.call('PEXPIRE', key, 4 * LONGEST_WAIT) end
   touch(queue, interval)
-  return refuse(reason, wait)
+  return {0, reason, tostring(wait)}
 end
 
 local function pass(queue, interval)
   take_tag(queue)
   redis.call('DEL', queue.kept)
   leave(queue)
-  redis.call('HSET', queue.scope, 'virtual', string.format('%.0f', math.max(number(queue.scope, 'virtual'), queue.tag)))
+  local _, first = unpack(redis.call('ZRANGE', queue.key, 0, 0, 'WITHSCORES'))
+  local reached = math.min(queue.tag, tonumber(first or queue.tag)) -- one that came out of its order moves nobody back
+  redis.call('HSET', queue.scope, 'virtual', string.format('%.0f', math.max(number(queue.scope, 'virtual'), reached)))
   if interval > 0 then
     redis.call('HSET', queue.scope, 'tat', tostring(math.max(number(queue.scope, 'tat'), now) + interval))
   end
