@@ -21,8 +21,7 @@ from service.core.failpoint import Failpoint, FailpointName
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
-from service.gateways.limiter_keys import READ
-from service.gateways.limits import Credential, Limits
+from service.gateways.limits import READ, Credential, Limits
 from service.gateways.permits import Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.breakers import open_breakers

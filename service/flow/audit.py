@@ -26,7 +26,7 @@ from service.core.reconciling import Unreadable
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.vendor_lists import read_package, read_package_list, reader_of
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.store import audit_agreement, audit_releases, audit_waiting, auditing
 from service.gateways.store.database import Connection, Database
 from service.gateways.vendor.lists import Listing

@@ -24,7 +24,7 @@ from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
 from service.gateways.store import batches, lanes, progress, unknown_commits
 from service.gateways.store.batches import Claimed, Lease

@@ -13,7 +13,7 @@ from service.core.breakers import Breaker
 from service.core.errors import DatabaseUnavailable, QueueUnavailable
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.store import breakers as store
 
 log = structlog.get_logger()

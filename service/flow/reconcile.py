@@ -43,7 +43,7 @@ from service.flow.announce import announce
 from service.flow.breakers import vouch_for_vendor
 from service.flow.ring import ring_now
 from service.flow.vendor_lists import WorkspaceLists, read_lists, read_package, reader_of
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection

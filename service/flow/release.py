@@ -16,7 +16,7 @@ from service.core.outcomes import NO_WORDS, CallReport, InDoubt
 from service.deps import WorkerDeps
 from service.flow.heartbeat import beating
 from service.flow.settle import settle
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 
 #: Without Redis no pause can have been told either; the permit stands.

@@ -30,7 +30,7 @@ from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.breakers import keep_breakers
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from service.gateways.store import batches, progress, unknown_commits
 from service.gateways.store.batches import AttemptRecord

@@ -19,7 +19,7 @@ from service.core.reconciling import Unreadable
 from service.core.refusal import ListedItem
 from service.deps import WorkerDeps
 from service.flow.breakers import keep_breakers
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from service.gateways.vendor.lists import Listing, ReadFailed
 from service.gateways.vendor.records import PackageDetail, ReleasePackage

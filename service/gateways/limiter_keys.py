@@ -1,34 +1,12 @@
 """The keys of the limiter in Redis, in the order in which each of its scripts takes them."""
 
-from dataclasses import dataclass
-from uuid import UUID
-
-from service.gateways.limits import Credential
+from service.gateways.limits import CREATE_PACKAGE, Asking, Credential
 
 _PREFIX = "release:permits"
 #: Marks a limiter that has its memory.
 BORN = f"{_PREFIX}:born"
 #: Lasts for the first second of a limiter that lost it.
 SETTLING = f"{_PREFIX}:settling"
-CREATE_PACKAGE = "create_package"
-#: All lists together: the vendor limits each alone, so this is on the safe side.
-READ = "read"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """Who wants to call: the batch key, for one workspace."""
-
-    batch_key: UUID
-    project_id: str
-    workspace: str
-    #: Whether an earlier call for the same batch failed.
-    is_retry: bool = False
-
-    @property
-    def place(self) -> str:
-        """The workspace within its project."""
-        return f"{self.project_id}/{self.workspace}"
 
 
 class LimiterKeys:
@@ -67,17 +45,12 @@ class LimiterKeys:
             self.proven,
             self._refusals,
             self.breaker,
-            f"{self._operation}:pause",
-            f"{self._operation}:slow",
-            f"{workspace}:pause",
-            f"{workspace}:slow",
+            *self._pauses(asking),
             f"{self._operation}:tag:{asking.batch_key.hex}",
             f"{workspace}:tag:{asking.batch_key.hex}",
             f"{workspace}:in_flight",
             f"{workspace}:queue",
-            f"{self._operation}:breaker",
-            f"{workspace}:breaker",
-            f"{self._operation}:recovered",
+            *self._failure_breakers(asking),
             f"{self._operation}:retries",
             f"{self._operation}:back",
             f"{workspace}:back",
@@ -91,15 +64,10 @@ class LimiterKeys:
             self.proven,
             self._refusals,
             self.breaker,
-            f"{self._operation}:pause",
-            f"{self._operation}:slow",
-            f"{workspace}:pause",
-            f"{workspace}:slow",
+            *self._pauses(asking),
             f"{self._operation}:last_throttled",
             f"{workspace}:in_flight",
-            f"{self._operation}:breaker",
-            f"{workspace}:breaker",
-            f"{self._operation}:recovered",
+            *self._failure_breakers(asking),
             f"{self._operation}:retries",
             f"{workspace}:lead",
             f"{self._operation}:active",
@@ -108,15 +76,17 @@ class LimiterKeys:
 
     def of_held(self, asking: Asking) -> list[str]:
         """Return the keys of the script that tells whether calls were stopped."""
-        workspace = self._workspace(asking)
-        return [
-            self.breaker,
-            f"{self._operation}:pause",
-            f"{workspace}:pause",
-            f"{self._operation}:breaker",
-            f"{workspace}:breaker",
-            f"{self._operation}:recovered",
-        ]
+        return [self.breaker, *self._pauses(asking), *self._failure_breakers(asking)]
+
+    def _pauses(self, asking: Asking) -> list[str]:
+        """Name the pauses of both scopes, each with the slow start after it."""
+        scopes = (self._operation, self._workspace(asking))
+        return [f"{scope}:{name}" for scope in scopes for name in ("pause", "slow")]
+
+    def _failure_breakers(self, asking: Asking) -> list[str]:
+        """Name the breakers of both scopes, and when the wide one closed last."""
+        scopes = (self._operation, self._workspace(asking))
+        return [*(f"{scope}:breaker" for scope in scopes), f"{self._operation}:recovered"]
 
     def _workspace(self, asking: Asking) -> str:
         return f"{self._operation}:{asking.place}"

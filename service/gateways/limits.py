@@ -1,9 +1,10 @@
-"""What the limiter goes by: the limits, whose they are, and what an outcome means for the calls of others."""
+"""What the limiter goes by: the limits, whose they are, who asks, and what an outcome means for the calls of others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
+from uuid import UUID
 
 from service.core.breakers import Breaker, BreakerPolicy, BreakerReason
 from service.core.outcomes import (
@@ -17,6 +18,9 @@ from service.core.outcomes import (
 )
 from service.gateways.vendor.classify import is_service_error
 
+CREATE_PACKAGE = "create_package"
+#: All lists together: the vendor limits each alone, so this is on the safe side.
+READ = "read"
 #: Of an interval: takes up the lateness of callers that come back.
 _TOLERANCE = 0.25
 
@@ -47,6 +51,22 @@ class Credential:
     name: str
     #: Another secret of the same name has to prove itself again.
     key_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who wants to call: the batch key, for one workspace."""
+
+    batch_key: UUID
+    project_id: str
+    workspace: str
+    #: Whether an earlier call for the same batch failed.
+    is_retry: bool = False
+
+    @property
+    def place(self) -> str:
+        """The workspace within its project."""
+        return f"{self.project_id}/{self.workspace}"
 
 
 def what_happened(outcome: Outcome | None) -> str:

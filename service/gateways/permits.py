@@ -18,8 +18,16 @@ from service.core.breakers import Breaker, BreakerReason
 from service.core.errors import QueueUnavailable
 from service.core.model import WaitReason
 from service.core.outcomes import Outcome
-from service.gateways.limiter_keys import BORN, CREATE_PACKAGE, SETTLING, Asking, LimiterKeys
-from service.gateways.limits import Credential, Limits, changed_breaker, tolerance_of, what_happened
+from service.gateways.limiter_keys import BORN, SETTLING, LimiterKeys
+from service.gateways.limits import (
+    CREATE_PACKAGE,
+    Asking,
+    Credential,
+    Limits,
+    changed_breaker,
+    tolerance_of,
+    what_happened,
+)
 from service.gateways.queue import translated
 from service.gateways.scripts import is_born, limiter_script, run_of, run_script
 

@@ -10,7 +10,7 @@ from service.core.outcomes import NO_WORDS, Throttled, ThrottleScope
 from service.deps import WorkerDeps, open_worker_deps
 from service.flow.batch import Due, claim_batch
 from service.flow.release import release_batch
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from tests.main_job.conftest import StackWith, stack_with
 from tests.support.stack import Stack, body

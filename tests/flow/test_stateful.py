@@ -41,7 +41,7 @@ from service.flow.batch import Due, claim_batch
 from service.flow.reconcile import settle_doubt
 from service.flow.settle import settle
 from service.flow.split import part
-from service.gateways.limiter_keys import Asking
+from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from service.gateways.store import reconciling, splitting
 from service.gateways.store.accepting import NewRequest

@@ -26,8 +26,7 @@ from service.core.outcomes import (
     VendorError,
 )
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.limiter_keys import Asking
-from service.gateways.limits import Credential, Limits, tolerance_of
+from service.gateways.limits import Asking, Credential, Limits, tolerance_of
 from service.gateways.permits import Permit, Permits, Refused
 from service.gateways.queue import open_redis
 from tests.support.waiting import eventually
