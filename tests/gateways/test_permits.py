@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from arq.connections import ArqRedis
+from structlog.testing import capture_logs
 
 from service.core.breakers import Breaker, BreakerPolicy, BreakerReason
 from service.core.errors import QueueUnavailable
@@ -169,6 +170,34 @@ async def permit_for(permits: Permits, who: Asking) -> Permit:
                 return permit
             case Refused(delay=delay):
                 await asyncio.sleep(delay.total_seconds())
+
+
+async def test_a_call_out_of_its_turn_moves_no_newcomer_back(redis: ArqRedis) -> None:
+    """When the last of thirty keys is let through as nobody else comes, a new workspace goes before the rest."""
+    permits = await proven(redis, limits(rate=4))
+    hot = [asking(workspace="hot") for _ in range(30)]
+    first, *others = [await permits.ask(who) for who in hot]
+    await eventually(lambda: is_let_through(permits, hot[-1]), every=0.2)
+    newcomer = await permits.ask(asking(workspace="new"))
+
+    assert isinstance(first, Permit)
+    assert {type(answer) for answer in others} == {Refused}
+    assert isinstance(newcomer, Refused)
+    assert newcomer.delay < timedelta(seconds=1), "a call or two, not thirty"
+
+
+async def is_let_through(permits: Permits, who: Asking) -> bool:
+    return isinstance(await permits.ask(who), Permit)
+
+
+async def test_callers_whose_turn_is_far_are_no_strangers(redis: ArqRedis) -> None:
+    """With a hundred callers at one call in 200 s the last looks again in an hour, and nothing is forgotten."""
+    permits = await proven(redis, limits(rate=0.005))
+    with capture_logs() as lines:
+        answers = [await permits.ask(asking()) for _ in range(102)]
+
+    assert lines == []
+    assert max(answer.delay for answer in answers if isinstance(answer, Refused)) == timedelta(hours=1)
 
 
 async def test_places_that_nobody_takes_up_do_not_stop_the_rest(redis: ArqRedis) -> None:

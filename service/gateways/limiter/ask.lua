@@ -71,7 +71,7 @@ local function number(key, field)
 end
 
 local function shortened(wait)
-  if wait > LONGEST_WAIT then wait = math.max(LONGEST_WAIT, wait / 2) end
+  if wait > LONGEST_WAIT then wait = math.min(math.max(LONGEST_WAIT, wait / 2), LONGEST_PAUSE) end
   return math.max(wait, 1)
 end
 
