@@ -200,6 +200,68 @@ async def test_callers_whose_turn_is_far_are_no_strangers(redis: ArqRedis) -> No
     assert max(answer.delay for answer in answers if isinstance(answer, Refused)) == timedelta(hours=1)
 
 
+async def test_who_waits_for_its_workspace_keeps_no_other_waiting(redis: ArqRedis) -> None:
+    """A caller that was first in the queue finds its workspace full; the next one of another has its permit at once."""
+    permits = await proven(redis, replace(limits(concurrency=2), workspace_concurrency=1))
+    for _ in range(3):
+        await take(permits, asking(workspace="often"))
+    busy = [asking(workspace=name) for name in ("b", "c")]
+    held = [(who, await permits.ask(who)) for who in busy]
+    first = asking(workspace="a")
+    refused_by_all = await permits.ask(first)
+    for who, permit in held:
+        assert isinstance(permit, Permit)
+        await permits.conclude(who, permit, outcome=RELEASED, pause=None)
+    beside_it = await permits.ask(asking(workspace="a"))
+    refused_by_its_own = await permits.ask(first)
+    other = await permits.ask(asking(workspace="often"))
+
+    assert isinstance(refused_by_all, Refused)
+    assert isinstance(beside_it, Permit)
+    assert isinstance(refused_by_its_own, Refused)
+    assert isinstance(other, Permit)
+
+
+async def test_a_long_call_is_no_sign_that_nobody_waits(redis: ArqRedis) -> None:
+    """One call at a time that lasts for many intervals of the rate: then it is the turn of the one that waited."""
+    permits = await proven(redis, limits(rate=20, concurrency=1))
+    greedy, waiting = asking(workspace="greedy"), asking(workspace="waiting")
+    permit = await permits.ask(greedy)
+    assert isinstance(permit, Permit)
+    for _ in range(5):
+        assert isinstance(await permits.ask(waiting), Refused)
+        await asyncio.sleep(0.1)  # the call
+    await permits.ask(waiting)
+    await permits.conclude(greedy, permit, outcome=RELEASED, pause=None)
+
+    assert isinstance(await permits.ask(greedy), Refused)
+    assert isinstance(await permits.ask(waiting), Permit)
+
+
+async def test_nobody_waits_long_for_a_caller_that_is_late(redis: ArqRedis) -> None:
+    """The first in the queue does not come; the second has its permit when it comes in its own time."""
+    permits = await proven(redis, limits(rate=2))
+    _, absent = [await permits.ask(asking()) for _ in range(2)]
+    second = asking()
+    refused = await permits.ask(second)
+    assert isinstance(absent, Refused)
+    assert isinstance(refused, Refused)
+    await asyncio.sleep(refused.delay.total_seconds())
+
+    assert absent.delay < refused.delay < timedelta(seconds=1.1)
+    assert isinstance(await permits.ask(second), Permit)
+
+
+async def test_a_caller_is_told_to_come_a_little_early(redis: ArqRedis) -> None:
+    """By the tolerance of the rate: so its lateness is not lost at every call."""
+    permits = await proven(redis, limits(rate=8))
+    await take(permits, asking())
+    refused = await permits.ask(asking())
+
+    assert isinstance(refused, Refused)
+    assert refused.delay < timedelta(milliseconds=125 - 31 + 5)
+
+
 async def test_places_that_nobody_takes_up_do_not_stop_the_rest(redis: ArqRedis) -> None:
     """A hundred callers that ask once and never come back do not make one that does wait for their turns."""
     permits = await proven(redis, limits(rate=10))

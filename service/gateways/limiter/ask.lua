@@ -197,6 +197,12 @@ local workspace_interval, workspace_tolerance = rate_of(tonumber(ARGV[3]), tonum
 local operation = queue_of(KEYS[6], KEYS[22], KEYS[14], KEYS[3], KEYS[4], 'next_of_operation', interval)
 local workspace = queue_of(KEYS[17], KEYS[23], KEYS[15], KEYS[4], KEYS[4], 'next', workspace_interval)
 
+-- A caller that waits for its workspace keeps nobody of another waiting.
+local function stand_in_workspace(reason, wait)
+  leave(operation)
+  return stand(workspace, reason, wait, workspace_interval)
+end
+
 -- How long an open breaker lets nothing through; 0 = this call may be its probe. One that opened before the
 -- credential's closed need not wait for its own time.
 local recovered = tonumber(redis.call('GET', KEYS[20]) or '0')
@@ -206,7 +212,7 @@ for _, key in ipairs({KEYS[18], KEYS[19]}) do
     local ends = number(key, 'until')
     if ends > now and number(key, 'changed') > recovered then return refuse('breaker_open', ends - now) end
     if number(key, 'probe_until') > now then
-      return stand(workspace, 'breaker_open', wait_for_room(workspace, 1), workspace_interval)
+      return stand_in_workspace('breaker_open', wait_for_room(workspace, 1))
     end
     table.insert(probed, key)
   end
@@ -219,18 +225,13 @@ if is_retry and retries < 1 then return refuse('backoff', (1 - retries) * tonumb
 local settling = left(KEYS[2])
 if settling > 0 and (interval > 0 or workspace_interval > 0) then return refuse('rate', settling) end
 
--- A caller that waits for its workspace keeps nobody of another waiting.
 local workspace_at_once = tonumber(ARGV[9])
 if workspace_at_once > 0 and is_full(workspace, KEYS[16], workspace_at_once, workspace_interval) then
-  leave(operation)
-  return stand(workspace, 'concurrency', wait_for_room(workspace, workspace_at_once), workspace_interval)
+  return stand_in_workspace('concurrency', wait_for_room(workspace, workspace_at_once))
 end
 if workspace_interval > 0 then
   local wait = wait_for_turn(workspace, workspace_interval, workspace_tolerance)
-  if wait > 0 then
-    leave(operation)
-    return stand(workspace, 'workspace_rate', wait, workspace_interval)
-  end
+  if wait > 0 then return stand_in_workspace('workspace_rate', wait) end
 end
 local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
 if is_full(operation, KEYS[5], at_once, interval) then
