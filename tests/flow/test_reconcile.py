@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from structlog.testing import capture_logs
 
-from service.core.config import Settings
 from service.core.ids import new_id
-from service.deps import open_worker_deps
 from service.flow.reconcile import reconcile_workspace
 from service.gateways.store.reconciling import Doubt
+from tests.support.worker_deps import worker_deps
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -37,14 +36,8 @@ def a_doubt(item: str) -> Doubt:
 
 async def test_a_list_that_cannot_be_read_is_said_once(database_url: str, redis_url: str) -> None:
     """All doubts of a workspace share a read, so its failure is one line, not one for each."""
-    environment = {
-        "RELEASE_DATABASE_URL": database_url,
-        "RELEASE_REDIS_URL": redis_url,
-        "RELEASE_VENDOR_URL": "http://127.0.0.1:9",
-        "RELEASE_VENDOR_AUTH": "none",
-    }
     doubts = [a_doubt(str(number)) for number in range(5)]
-    async with open_worker_deps(Settings.from_env(environment), None, pool_size=2) as deps:
+    async with worker_deps(database_url, redis_url) as deps:
         with capture_logs() as lines:
             await reconcile_workspace(deps, doubts, ends_at=time.monotonic() + 30)
     failed = [line for line in lines if line["event"] == "read.failed"]

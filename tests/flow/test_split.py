@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from service.core.config import Settings
 from service.core.ids import new_id
 from service.core.outcomes import NO_WORDS
-from service.deps import open_worker_deps
 from service.flow.split import find_bad_items
 from service.gateways.store.splitting import Refusal
 from tests.main_job.conftest import StackWith, stack_with
 from tests.support.stack import package_by_hand
+from tests.support.worker_deps import worker_deps
 
 __all__ = ["stack_with"]
 
@@ -45,15 +44,8 @@ async def test_after_a_doubt_a_packaged_item_is_not_at_fault(
     async with stack_with({"authentication": "off"}) as stack:
         await stack.emulator.register_items("ws-1", [{"pending_item_id": item} for item in ("1", "2")])
         await package_by_hand(stack, "2")
-        environment = {
-            "RELEASE_DATABASE_URL": database_url,
-            "RELEASE_REDIS_URL": redis_url,
-            "RELEASE_VENDOR_URL": stack.emulator.url,
-            "RELEASE_VENDOR_AUTH": "none",
-        }
         refusal = refused(stack.environment["RELEASE_PROJECT_ID"], was_in_doubt=was_in_doubt)
-        async with open_worker_deps(Settings.from_env(environment), None, pool_size=2) as deps:
-            await deps.permits.prepare()
+        async with worker_deps(database_url, redis_url, stack.emulator.url) as deps:
             found = await find_bad_items(deps, refusal)
 
     assert found is not None

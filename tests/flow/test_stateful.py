@@ -33,7 +33,7 @@ from service.core.outcomes import NO_WORDS, CallReport, InDoubt, Outcome, Reject
 from service.core.reconciling import ListedPackage, Look, Sought, judge_look
 from service.core.refusal import plan_split
 from service.core.submission import Defaults, Submission, read_submission
-from service.deps import WorkerDeps, open_worker_deps
+from service.deps import WorkerDeps
 from service.flow import sweep
 from service.flow.accept_group import Accepted, ItemConflict, accept_group
 from service.flow.audit import audit
@@ -46,6 +46,7 @@ from service.gateways.permits import Permit
 from service.gateways.store import reconciling, splitting
 from service.gateways.store.accepting import NewRequest
 from service.gateways.store.reconciling import Doubt
+from tests.support.worker_deps import worker_deps
 
 T = TypeVar("T")
 ITEMS = "abcdefghijkl"
@@ -329,18 +330,10 @@ def a_request(items: list[str], applicant: str) -> NewRequest:
 @pytest.fixture
 def flow(database_url: str, redis_url: str) -> Iterator[type[Flow]]:
     """The machine on servers of the test run; the vendor's address is never called."""
-    environment = {
-        "RELEASE_DATABASE_URL": database_url,
-        "RELEASE_REDIS_URL": redis_url,
-        "RELEASE_VENDOR_URL": "http://127.0.0.1:9",
-        "RELEASE_VENDOR_AUTH": "none",
-        "RELEASE_RECHECK_SECONDS": "0.000001",
-        "RELEASE_RECONCILE_SECONDS": "600000",
-    }
+    patience = {"RELEASE_RECHECK_SECONDS": "0.000001", "RELEASE_RECONCILE_SECONDS": "600000"}
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        opening = open_worker_deps(Settings.from_env(environment), None, pool_size=4)
-        deps = runner.run(stack.enter_async_context(opening))
+        deps = runner.run(stack.enter_async_context(worker_deps(database_url, redis_url, **patience)))
         yield type("FlowHere", (Flow,), {"deps": deps, "runner": runner})
         runner.run(stack.aclose())
 
