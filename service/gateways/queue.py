@@ -149,7 +149,7 @@ class Doorbells:
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
                 for number in range(BELLS_PER_KEY):
-                    bell = await self._ring_one(batch_key, number, defer_by=defer_by)
+                    bell = await self._ring_one(batch_key, bell_id(batch_key, number), defer_by=defer_by)
                     if bell is not _Bell.ANSWERED:
                         return bell is _Bell.RUNG
         return False
@@ -166,13 +166,12 @@ class Doorbells:
         job_id = bell_id(batch_key, _LATER_BELL)
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                if await self._ring_one(batch_key, _LATER_BELL, defer_by=defer_by) is not _Bell.RUNG:
+                if await self._ring_one(batch_key, job_id, defer_by=defer_by) is not _Bell.RUNG:
                     sounds_at = now_ms() + defer_by // timedelta(milliseconds=1)
                     await self._redis.zadd(DOORBELL_QUEUE, {job_id: sounds_at}, xx=True, lt=True)
 
-    async def _ring_one(self, batch_key: UUID, number: int, *, defer_by: timedelta) -> _Bell:
+    async def _ring_one(self, batch_key: UUID, job_id: str, *, defer_by: timedelta) -> _Bell:
         """Add one doorbell of a key, unless it is there; again where its answer ended just then."""
-        job_id = bell_id(batch_key, number)
         for _ in range(_RINGS_OF_A_BELL):
             job = await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by)
             if job is not None:

@@ -175,11 +175,10 @@ class VendorClient:
 
     async def _read(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
         """Read, and once more where the token had ended: a read changes nothing."""
-        read = await self._read_once(call, before_page)
-        match read:
+        match await self._read_once(call, before_page):
             case NotSent(cause=NotSentCause.TOKEN):
                 return await self._read_once(call, before_page)
-            case _:
+            case read:
                 return read
 
     async def _read_once(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
@@ -193,7 +192,8 @@ class VendorClient:
             case NoAnswer():
                 return _failure_of(reply)
             case Answer() if is_success(reply):
-                self._remember_taken(proven.token)
+                if proven.token is not None:
+                    self._identity.remember_taken(proven.token)
                 return reply
             case Answer():
                 return self._classify_read(reply, proven)
@@ -203,17 +203,13 @@ class VendorClient:
     def _classify_read(self, answer: Answer, proven: ProvenRequest) -> Failure:
         return self._learn(classify_failure(answer, is_token_auth=proven.token is not None), proven.token)
 
-    def _remember_taken(self, token: Token | None) -> None:
-        if token is not None:
-            self._identity.remember_taken(token)
-
     def _learn(self, outcome: AnyOutcome, token: Token | None) -> AnyOutcome:
         """Remember a token that was taken, forget one that was refused; a new one that is refused is no expiry."""
         if token is None:
             return outcome
         if not (isinstance(outcome, NotSent) and outcome.cause is NotSentCause.TOKEN):
             if isinstance(outcome, Released | Rejected):
-                self._remember_taken(token)
+                self._identity.remember_taken(token)
             return outcome
         self._identity.forget(token)
         return (

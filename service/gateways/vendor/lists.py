@@ -43,7 +43,7 @@ class Listing(Generic[R]):
 
     records: tuple[R, ...]
     is_complete: bool
-    has_all_of_start: bool = True
+    has_all_of_start: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ async def test_a_pending_item_is_read_and_the_query_is_signed() -> None:
         submit_user_name="ann",
         submit_timestamp=1_764_000_000_000,
     )
-    assert Listing(records=(expected,), is_complete=True) == listing
+    assert Listing(records=(expected,), is_complete=True, has_all_of_start=True) == listing
     assert expected.is_unpackaged
     path, raw_path, headers = requests[0]
     assert path == PENDING
@@ -125,7 +125,7 @@ async def test_packages_are_found_by_a_part_of_the_name() -> None:
         delete_flag=0,
         apply_timestamp=1_764_000_000_000,
     )
-    assert Listing(records=(expected,), is_complete=True) == listing
+    assert Listing(records=(expected,), is_complete=True, has_all_of_start=True) == listing
     assert bodies == [("POST", PACKAGES, {"key_word": "batch_1", "limit": 100, "offset": 0})]
 
 
@@ -154,7 +154,7 @@ async def test_a_list_without_records_may_say_null() -> None:
     async with raw_server(always(body)) as server, VendorClient(config(server.url)) as client:
         listing = await client.list_pending_items(PROJECT, WORKSPACE)
 
-    assert Listing(records=(), is_complete=True) == listing
+    assert Listing(records=(), is_complete=True, has_all_of_start=True) == listing
 
 
 async def test_a_failure_in_the_middle_fails_the_list() -> None:
