@@ -160,7 +160,7 @@ def _judge_items(sought: Sought, is_packaged: Mapping[str, bool], *, is_complete
     if gone:
         return Unclear(reason=f"no package has this name, but {_some(gone)} no longer listed as pending")
     if not is_complete:
-        return Unclear(reason="the vendor's lists changed while they were read")
+        return Unclear(reason="the vendor's list of packages changed while it was read")
     return Absent()
 
 

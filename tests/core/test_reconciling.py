@@ -66,7 +66,7 @@ def test_no_package_and_free_items_are_absent() -> None:
         ([], {"1": False, "2": True}, True, "item 2 is packaged"),
         ([], {"1": False}, True, "item 2 is no longer listed"),
         ([], {}, True, "items 1, 2 are no longer listed"),
-        ([], FREE, False, "changed while they were read"),
+        ([], FREE, False, "list of packages changed while it was read"),
     ],
 )
 def test_anything_else_is_unclear(
