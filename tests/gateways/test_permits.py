@@ -239,17 +239,14 @@ async def test_a_long_call_is_no_sign_that_nobody_waits(redis: ArqRedis) -> None
 
 
 async def test_nobody_waits_long_for_a_caller_that_is_late(redis: ArqRedis) -> None:
-    """The first in the queue does not come; the second has its permit when it comes in its own time."""
+    """The first in the queue does not come; the second has its permit a little after the first's time."""
     permits = await proven(redis, limits(rate=2))
     _, absent = [await permits.ask(asking()) for _ in range(2)]
-    second = asking()
-    refused = await permits.ask(second)
-    assert isinstance(absent, Refused)
-    assert isinstance(refused, Refused)
-    await asyncio.sleep(refused.delay.total_seconds())
+    asked_at = time.monotonic()
+    waited = await take(permits, asking()) - asked_at
 
-    assert absent.delay < refused.delay < timedelta(seconds=1.1)
-    assert isinstance(await permits.ask(second), Permit)
+    assert isinstance(absent, Refused)
+    assert absent.delay.total_seconds() < waited < 1.1
 
 
 async def test_a_caller_is_told_to_come_a_little_early(redis: ArqRedis) -> None:

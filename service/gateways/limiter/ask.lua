@@ -147,13 +147,16 @@ local function pass(queue, interval)
   touch(queue, interval)
 end
 
--- How long until the rate lets this caller through, after those before it; 0 = now.
+-- How long until the rate lets this caller through, after those before it; 0 = now. It is told to come with the one before
+-- it, which may find its workspace at its limit: else the turn would be lost.
 local function wait_for_turn(queue, interval, tolerance)
   local tat, full = number(queue.scope, 'tat'), number(queue.scope, 'full')
   if tat > 0 and math.max(tat, full) + UNUSED * interval + 200 < now then return 0 end
-  local early = math.max(tat - tolerance - now, 0)
-  if early == 0 and queue.ahead == 0 then return 0 end
-  return math.max(early + queue.position * interval, 1)
+  local early = tat - tolerance - now
+  if early <= 0 and queue.ahead == 0 then return 0 end
+  local before = math.max(queue.position - 1, 0) * interval
+  if early > 0 then return early + before end
+  return math.max(before, math.min(LATE, interval / 4))
 end
 
 -- Where there is a rate, it keeps the order.
