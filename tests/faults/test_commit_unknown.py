@@ -62,10 +62,12 @@ async def test_an_unknown_commit_of_a_claim_is_found_out(
         stack.database_url = database_url
         load = Load(stack)
         await load.hand_in(1)
+        await stack.wait_for(load.ids[1], "released")  # so the worker's own first commits are over
+        await load.hand_in(2)
         proxy.lose_answers_to(b"COMMIT", one_in=1_000)
-        request = await stack.wait_for(load.ids[1], "released")
+        request = await stack.wait_for(load.ids[2], "released")
         batch = await stack.batch(request["items"][0]["batch_id"])
 
         assert proxy.lost == 1
         assert [attempt["outcome"] for attempt in batch["attempts"]] == ["released"]
-        assert len(await stack.emulator.calls()) == 1
+        assert len(await stack.emulator.calls()) == 2

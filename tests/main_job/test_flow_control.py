@@ -126,6 +126,9 @@ async def test_a_failing_workspace_gets_only_probes_and_the_others_go_on(stack_w
         await wait_for_calls(stack, 5, workspace="ws-bad")
         held = await eventually(lambda: held_by_breaker(stack, bad), within=10.0)
         before = len(of_workspace(await stack.emulator.calls(), "ws-bad"))
+        await eventually(
+            lambda: nothing_is_releasing(stack, bad), within=10.0
+        )  # or it would be in doubt for a minute
         stack.processes[-1].kill()
         await stack.start_worker()
         await forget_everything(stack)
@@ -147,6 +150,11 @@ async def test_a_failing_workspace_gets_only_probes_and_the_others_go_on(stack_w
 
 async def has_opened(stack: Stack) -> bool:
     return any("breaker.opened" in process.stderr for process in stack.processes)
+
+
+async def nothing_is_releasing(stack: Stack, ids: Sequence[str]) -> bool:
+    states = {(await stack.show(request_id))["state"] for request_id in ids}
+    return "releasing" not in states
 
 
 async def held_by_breaker(stack: Stack, ids: Sequence[str]) -> dict[str, Any] | None:
