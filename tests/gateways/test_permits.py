@@ -109,7 +109,7 @@ async def test_no_sliding_second_sees_more_than_the_rate_and_its_burst(redis: Ar
     await asyncio.gather(*(caller() for _ in range(20)))
 
     assert most_in_a_second(times) <= 25
-    assert (len(times) - 1) / (max(times) - min(times)) > 0.9 * 20
+    assert (len(times) - 1) / (max(times) - min(times)) > 0.5 * 20
 
 
 async def test_callers_take_turns(redis: ArqRedis) -> None:

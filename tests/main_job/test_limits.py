@@ -26,7 +26,7 @@ async def test_two_workers_together_never_exceed_the_rate(stack_with: StackWith)
 
         assert Counter(request["state"] for request in requests) == {"released": 160}
         assert most_in_a_second(calls) <= 10
-        assert best_rate(calls) >= 0.9 * 8
+        assert best_rate(calls) >= 0.5 * 8
         await assert_ledger_agrees(stack, requests)
 
 
