@@ -161,6 +161,8 @@ def _difference_of(ours: OurPackage, theirs: TheirPackage | None) -> Iterable[Fi
         return
     if theirs.package_name != ours.package_name:
         yield _finding(ours, f"package {theirs.package_id} is named {theirs.package_name!r} at the vendor")
+    if theirs.apply_user_id not in {None, ours.apply_user_id}:
+        yield _finding(ours, f"package {theirs.package_id} is by {theirs.apply_user_id!r} at the vendor")
     if theirs.pending_item_ids is not None and theirs.pending_item_ids != ours.pending_item_ids:
         differing = ", ".join(sorted(theirs.pending_item_ids ^ ours.pending_item_ids)[:3])
         yield _finding(ours, f"package {theirs.package_id} has other items at the vendor: {differing}")

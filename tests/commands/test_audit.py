@@ -96,6 +96,13 @@ CORRUPTIONS = {
             " ON CONFLICT (batch_key) DO UPDATE SET until = excluded.until RETURNING batch_key"
         ),
     ),
+    "A2 a breaker that does not close": (
+        "A2",
+        (
+            "INSERT INTO breakers (credential, project_id, workspace, reason, changed_at, openings, until)"
+            " VALUES ('c', 'p', 'w', 'failures', now(), 1, '2999-01-01') RETURNING 'breaker of p/w'"
+        ),
+    ),
     "A3 an item released twice": (
         "A3",
         (
@@ -112,6 +119,10 @@ CORRUPTIONS = {
     "A4 a release without evidence": (
         "A4",
         "UPDATE attempts SET outcome = 'in_doubt' RETURNING batch_id",
+    ),
+    "A4 a release by an answer that was none": (
+        "A4",
+        "UPDATE attempts SET http_status = 500 RETURNING batch_id",
     ),
     "A4 a package that no answer named": (
         "A4",
@@ -162,6 +173,13 @@ CORRUPTIONS = {
         (
             "WITH gone AS (DELETE FROM attempts) UPDATE batches SET state = 'needs_attention',"
             " release_package_id = NULL, finished_at = NULL RETURNING id"
+        ),
+    ),
+    "A5 a refusal without a call": (
+        "A5",
+        (
+            "WITH gone AS (DELETE FROM attempts) UPDATE batches SET state = 'rejected', release_package_id = NULL"
+            " RETURNING id"
         ),
     ),
     "A5 an attempt that is missing": (

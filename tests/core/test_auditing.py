@@ -74,6 +74,7 @@ def test_what_may_be_is_no_difference(batches: list[OurPackage], listed: list[Th
         ([ours()], [], "batch b1 released as package p1, which the vendor does not list"),
         ([ours()], [theirs(items="13")], "batch b1 package p1 has other items at the vendor: 2, 3"),
         ([ours()], [theirs(name="renamed")], "batch b1 package p1 is named 'renamed' at the vendor"),
+        ([ours()], [theirs(applicant="person")], "batch b1 package p1 is by 'person' at the vendor"),
         (
             [ours()],
             [theirs(), theirs("p2")],

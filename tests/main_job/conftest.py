@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from service.core.auditing import Patience
+from service.core.config import Settings
+from service.flow.audit import audit
+from service.gateways.store.database import Database, PoolSize
 from tests.support.emulator import UNLIMITED
 from tests.support.stack import Stack, running_stack
 
@@ -12,7 +16,7 @@ StackWith = Callable[..., AbstractAsyncContextManager[Stack]]
 
 @pytest.fixture
 def stack_with(database_url: str, redis_url: str, tmp_path: Path) -> StackWith:
-    """A stack with these faults of the emulator and these settings, on the servers of the test run."""
+    """A stack with these faults of the emulator and these settings; the audit holds when the test is through."""
 
     @asynccontextmanager
     async def lend(faults: dict[str, object] | None = None, **settings: str) -> AsyncIterator[Stack]:
@@ -24,6 +28,7 @@ def stack_with(database_url: str, redis_url: str, tmp_path: Path) -> StackWith:
             **settings,
         ) as stack:
             yield stack
+            await assert_audit_holds(stack)
 
     return lend
 
@@ -35,3 +40,14 @@ async def stack(stack_with: StackWith) -> AsyncIterator[Stack]:
         await stack.start_api()
         await stack.start_worker()
         yield stack
+
+
+async def assert_audit_holds(stack: Stack) -> None:
+    """The rules that Postgres alone can tell hold at any moment, whatever still runs."""
+    patience = Patience.of(Settings.from_env(stack.environment))
+    database = await Database.open(stack.database_url, PoolSize(smallest=1, largest=1))
+    try:
+        report = await audit(database, patience)
+    finally:
+        await database.close()
+    assert report.is_clean, report

@@ -69,6 +69,7 @@ WITH wrong AS (
     WHERE
         i.holder_id IS NULL AND i.state::text <> CASE b.state
             WHEN 'sealed' THEN 'batched' WHEN 'refused' THEN 'batched' WHEN 'sending' THEN 'releasing'
+            WHEN 'split' THEN 'rejected'
             ELSE b.state::text
         END
     UNION ALL

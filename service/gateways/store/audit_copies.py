@@ -21,6 +21,7 @@ CREATE TEMPORARY TABLE attempts (LIKE attempts INCLUDING DEFAULTS) ON COMMIT DRO
 CREATE TEMPORARY TABLE release_items (LIKE release_items INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE request_events (LIKE request_events INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE holds (LIKE holds INCLUDING DEFAULTS) ON COMMIT DROP;
+CREATE TEMPORARY TABLE breakers (LIKE breakers INCLUDING DEFAULTS) ON COMMIT DROP;
 """
 
 # A request that was released in one batch, and one that waits.
@@ -39,8 +40,8 @@ INSERT INTO batches (
     '00000000-0000-7000-8000-0000000000b1', '00000000-0000-7000-8000-0000000000c1', 'p', 'w', 'u', '{a}', 'self-test',
     'quiet', 1, 'released', '1', now()
 );
-INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)
-VALUES ('00000000-0000-7000-8000-0000000000b1', 1, 1, 'released', now(), '{"release_package_id": "1"}');
+INSERT INTO attempts (batch_id, number, epoch, outcome, http_status, finished_at, evidence)
+VALUES ('00000000-0000-7000-8000-0000000000b1', 1, 1, 'released', 200, now(), '{"release_package_id": "1"}');
 INSERT INTO release_items (
     id, request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state
 ) VALUES

@@ -39,7 +39,10 @@ WITH proven AS (
     JOIN batches AS b ON b.id = a.batch_id AND b.state = 'released'
     WHERE
         a.manual
-        OR (a.outcome = 'released' AND a.evidence ->> 'release_package_id' = b.release_package_id)
+        OR (
+            a.outcome = 'released' AND a.http_status BETWEEN 200 AND 299
+            AND a.evidence ->> 'release_package_id' = b.release_package_id
+        )
         OR (
             a.evidence -> 'looks' -> -1 ->> 'saw' = 'found'
             AND a.evidence -> 'looks' -> -1 ->> 'release_package_id' = b.release_package_id

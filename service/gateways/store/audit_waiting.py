@@ -108,6 +108,10 @@ WITH wrong AS (
     SELECT 'batch key ' || h.batch_key, 'is held back until ' || h.until
     FROM holds AS h
     WHERE h.until > now() + $3::interval
+    UNION ALL
+    SELECT 'breaker of ' || o.project_id || '/' || o.workspace, 'is open until ' || o.until
+    FROM breakers AS o
+    WHERE o.until > now() + $3::interval
 )
 SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
 """
@@ -159,7 +163,7 @@ FROM batches AS b
 LEFT JOIN calls AS c ON c.batch_id = b.id
 WHERE
     c.count <> c.last OR c.epoch > b.epoch OR (b.state = 'sending' AND c.is_open IS NOT TRUE)
-    OR (b.state IN ('in_doubt', 'needs_attention') AND c.count IS NULL)
+    OR (b.state IN ('in_doubt', 'needs_attention', 'refused', 'split', 'rejected') AND c.count IS NULL)
 ORDER BY name
 LIMIT $1
 """
