@@ -31,7 +31,12 @@ POLICY = RetryPolicy(
     authentication_pause=timedelta(seconds=60),
 )
 SECOND = timedelta(seconds=1)
-COSTS_NOTHING = {NotSentCause.AUTHENTICATION, NotSentCause.TOKEN, NotSentCause.LEASE_LOST}
+COSTS_NOTHING = {
+    NotSentCause.AUTHENTICATION,
+    NotSentCause.TOKEN,
+    NotSentCause.LEASE_LOST,
+    NotSentCause.HELD,
+}
 
 errors = st.builds(
     VendorError,
@@ -84,6 +89,7 @@ def not_sent(cause: NotSentCause) -> NotSent:
         (not_sent(NotSentCause.AUTHENTICATION), 99, BatchState.SEALED, False, WaitReason.BREAKER_OPEN),
         (not_sent(NotSentCause.TOKEN), 99, BatchState.SEALED, False, WaitReason.BACKOFF),
         (not_sent(NotSentCause.LEASE_LOST), 99, BatchState.SEALED, False, WaitReason.BACKOFF),
+        (not_sent(NotSentCause.HELD), 99, BatchState.SEALED, False, WaitReason.BACKOFF),
         (not_sent(NotSentCause.UNREACHABLE), 0, BatchState.SEALED, True, WaitReason.BACKOFF),
         (not_sent(NotSentCause.UNREACHABLE), 1, BatchState.SEALED, True, WaitReason.BACKOFF),
         (not_sent(NotSentCause.UNREACHABLE), 2, BatchState.FAILED, True, None),
@@ -208,7 +214,7 @@ def test_only_a_batch_that_was_certainly_not_made_is_sent_again(
 
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
 def test_waiting_costs_no_attempt(outcome: Outcome, before: int, policy: RetryPolicy) -> None:
-    """A throttle, a refused signature, a stale token and a lost lease are not failures of the batch."""
+    """A throttle, a refused signature, a stale token, a lost lease and a pause are not failures of the batch."""
     verdict = judge(outcome, counted_attempts=before, policy=policy, items=1)
     is_free = isinstance(outcome, Throttled) or (
         isinstance(outcome, NotSent) and outcome.cause in COSTS_NOTHING
