@@ -7,6 +7,8 @@ from service.core.outcomes import Throttled, ThrottleScope, VendorError
 from service.gateways.vendor.answer import Answer, parse_http_date
 
 MAX_RETRY_AFTER = timedelta(hours=1)
+#: An HTTP date has whole seconds; whether the sender rounded it up or down is not known.
+_DATE_RESOLUTION = timedelta(seconds=1)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _LONG_SECONDS = re.compile(r"\d+", re.ASCII)
 _WINDOW = re.compile(r"time:\s*(\d{1,6})\s*(second|minute|hour|day)", re.IGNORECASE | re.ASCII)
@@ -22,12 +24,13 @@ def throttled(answer: Answer, error: VendorError) -> Throttled:
 def retry_after(answer: Answer, error: VendorError) -> timedelta | None:
     """Return how long to wait: by ``Retry-After``, else by the window that the text names, else None.
 
-    An hour at most. Source: RFC 9110, 10.2.3, and API Gateway, "Error Codes", APIG.0308.
+    An hour at most; a date that is past says nothing. Sources: RFC 9110, 10.2.3, and API Gateway, "Error Codes",
+    APIG.0308.
     """
     wait = _from_header(answer)
     if wait is None:
         wait = _from_text(error.error_msg or "")
-    return None if wait is None else min(max(wait, timedelta()), MAX_RETRY_AFTER)
+    return None if wait is None else min(wait, MAX_RETRY_AFTER)
 
 
 def scope_of(error: VendorError) -> ThrottleScope:
@@ -44,7 +47,9 @@ def _from_header(answer: Answer) -> timedelta | None:
     if _LONG_SECONDS.fullmatch(value):
         return MAX_RETRY_AFTER
     date = parse_http_date(value)
-    return None if date is None else date - answer.received_at
+    if date is None or date <= answer.received_at:
+        return None
+    return date - answer.received_at + _DATE_RESOLUTION
 
 
 def _from_text(text: str) -> timedelta | None:

@@ -26,8 +26,9 @@ USER_POLICY = "The throttling threshold has been reached: policy user over ratel
         ("0", "", timedelta(0)),
         ("7200", "", HOUR),
         ("9" * 5000, "", HOUR),
-        (format_datetime(NOW + timedelta(seconds=4), usegmt=True), "", timedelta(seconds=4)),
-        (format_datetime(NOW - timedelta(seconds=4), usegmt=True), "", timedelta(0)),
+        (format_datetime(NOW + timedelta(seconds=4), usegmt=True), "", timedelta(seconds=5)),
+        (format_datetime(NOW - timedelta(seconds=4), usegmt=True), "", None),
+        (format_datetime(NOW - timedelta(seconds=4), usegmt=True), USER_POLICY, timedelta(seconds=1)),
         (format_datetime(NOW + timedelta(days=4), usegmt=True), "", HOUR),
         ("garbage", USER_POLICY, timedelta(seconds=1)),
         ("-5", "limit:10,time:1 minute", timedelta(minutes=1)),
@@ -39,7 +40,7 @@ USER_POLICY = "The throttling threshold has been reached: policy user over ratel
     ],
 )
 def test_the_wait_after_a_throttle(header: str, message: str, expected: timedelta | None) -> None:
-    """The wait is the header's in either form, else the text's window, else unknown; an hour at most."""
+    """The wait is the header's, a second more for a date, else the text's window, else unknown; an hour at most."""
     body = {"error_code": "APIGW.0308", "error_msg": message}
 
     outcome = classify(answer(429, body, headers={"retry-after": header}))
