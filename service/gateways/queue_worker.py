@@ -1,6 +1,7 @@
 """arq's worker, made to survive what others put into Redis: it drops what it cannot use, and goes on."""
 
-from typing import cast
+import asyncio
+from typing import Any, cast
 
 import structlog
 from arq.connections import ArqRedis
@@ -24,11 +25,16 @@ class SafeWorker(Worker):
         for job_id in job_ids:
             if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
                 return
-            if is_text(job_id):
-                await self._start_job(job_id)
-            else:
+            if not is_text(job_id):
                 await self.pool.zrem(self.queue_name, job_id)
                 self._log_dropped(repr(job_id[:100]))
+            elif not self._is_running(job_id.decode()):
+                await self._start_job(job_id)
+
+    def _is_running(self, job_id: str) -> bool:
+        """Tell whether this worker runs a job; Redis may have forgotten that, and arq would mix up the two."""
+        job = self.tasks.get(job_id)
+        return job is not None and not job.done()
 
     async def _start_job(self, job_id: bytes) -> None:
         try:
@@ -41,6 +47,8 @@ class SafeWorker(Worker):
             await self.pool.zrem(self.queue_name, job_id)
             await self.pool.delete(in_progress_key_prefix + job_id.decode())
             self._log_dropped(repr(job_id[:100]))
+        if (job := self.tasks.get(job_id.decode())) is not None:
+            job.add_done_callback(take_note)
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job; one whose own keys are of a wrong type would end arq's worker."""
@@ -82,6 +90,12 @@ class SafeWorker(Worker):
 
     def _log_dropped(self, entry: str) -> None:
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+def take_note(job: asyncio.Task[Any]) -> None:
+    """Have asyncio know that an error was seen: the poll raises the first, and that of a lost Redis ends them all."""
+    if not job.cancelled():
+        job.exception()
 
 
 async def type_of(redis: ArqRedis, key: str) -> str:

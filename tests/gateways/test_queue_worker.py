@@ -1,0 +1,104 @@
+"""arq's worker where Redis forgets that a job runs, and where Redis goes away while jobs run."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.worker import Function, func
+
+from service.embedded.valkey import EmbeddedValkey
+from service.gateways.queue import deserialize_job, open_redis, serialize_job
+from service.gateways.queue_worker import SafeWorker
+
+QUEUE = "jobs"
+
+
+@asynccontextmanager
+async def worker_of(redis: ArqRedis, *functions: Function) -> AsyncIterator[asyncio.Task[None]]:
+    """Run an arq worker beside the block."""
+    worker = SafeWorker(
+        functions=functions,
+        redis_pool=redis,
+        queue_name=QUEUE,
+        handle_signals=False,
+        poll_delay=0.01,
+        job_serializer=serialize_job,
+        job_deserializer=deserialize_job,
+    )
+    polling = asyncio.create_task(worker.async_run())
+    try:
+        yield polling
+    finally:
+        polling.cancel()
+        await asyncio.wait([polling])
+
+
+async def test_a_job_that_redis_forgot_is_not_run_beside_itself(redis_url: str) -> None:
+    """The same job handed in again, while this worker still runs it, is run when the first has ended."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+    running = 0
+    most = 0
+    runs: asyncio.Queue[None] = asyncio.Queue()
+    may_end, next_ran = asyncio.Event(), asyncio.Event()
+
+    async def slow(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - arq names it
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        runs.put_nowait(None)
+        await may_end.wait()
+        running -= 1
+
+    async def quick(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - arq names it
+        next_ran.set()
+
+    async with asyncio.timeout(10), worker_of(redis, func(slow, name="slow"), func(quick, name="quick")):
+        await redis.enqueue_job("slow", _job_id="same", _queue_name=QUEUE)
+        await runs.get()
+        await redis.flushdb()
+        await redis.enqueue_job("slow", _job_id="same", _queue_name=QUEUE)
+        await redis.enqueue_job("quick", _job_id="later", _queue_name=QUEUE)
+        await next_ran.wait()
+        may_end.set()
+    await redis.aclose()
+
+    assert most == 1
+
+
+async def test_jobs_that_end_without_redis_leave_nothing_unseen(tmp_path: Path) -> None:
+    """The poll ends with the loss of Redis; that jobs end with it too is no news for asyncio to print."""
+    printed: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: printed.append(context["message"])
+    )
+
+    async with asyncio.timeout(20):
+        await lose_redis_beneath_jobs(tmp_path)
+    gc.collect()
+
+    assert printed == []
+
+
+async def lose_redis_beneath_jobs(directory: Path) -> None:
+    started: asyncio.Queue[None] = asyncio.Queue()
+    may_end = asyncio.Event()
+
+    async def slow(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - arq names it
+        started.put_nowait(None)
+        await may_end.wait()
+
+    async with EmbeddedValkey(directory) as valkey:
+        redis = open_redis(valkey.url, max_connections=4, retries=0)
+        async with worker_of(redis, func(slow, name="slow")) as polling:
+            for number in range(3):
+                await redis.enqueue_job("slow", _job_id=str(number), _queue_name=QUEUE)
+                await started.get()
+            await valkey.stop()
+            may_end.set()
+            await asyncio.wait([polling])
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        await redis.aclose()
