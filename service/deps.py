@@ -22,6 +22,7 @@ from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
 from service.gateways.limits import READ, Credential, Limits
+from service.gateways.metrics import Metrics
 from service.gateways.permits import Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.breakers import open_breakers
@@ -65,6 +66,7 @@ class WorkerDeps(Deps):
     permits: Permits
     #: Leave to read the vendor's lists.
     read_permits: Permits
+    metrics: Metrics
     #: Names this process on leases.
     worker_name: str
     #: Where a test makes this process stop itself.
@@ -130,6 +132,7 @@ async def open_worker_deps(
             vendor=vendor,
             permits=permits,
             read_permits=read_permits,
+            metrics=Metrics(),
             worker_name=new_worker_name(),
             failpoint=failpoint,
         )

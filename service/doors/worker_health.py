@@ -1,4 +1,4 @@
-"""The worker's own address: whether its loop turns, and whether it can do its work."""
+"""The worker's own address: whether its loop turns, whether it can do its work, and its figures."""
 
 import time
 from collections.abc import AsyncIterator
@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
 
 from service import __version__
-from service.deps import Deps
+from service.deps import WorkerDeps
 from service.doors.health import answer_health, ready
 from service.doors.http import edge
 from service.doors.keys import DEPS
@@ -39,8 +40,8 @@ PULSE = web.AppKey("pulse", Pulse)
 
 
 @asynccontextmanager
-async def serve_health(deps: Deps, pulse: Pulse, *, port: int) -> AsyncIterator[None]:
-    """Serve ``/livez`` and ``/readyz`` beside a block; port 0 serves nothing."""
+async def serve_health(deps: WorkerDeps, pulse: Pulse, *, port: int) -> AsyncIterator[None]:
+    """Serve ``/livez``, ``/readyz`` and ``/metrics`` beside a block; port 0 serves nothing."""
     if port == 0:
         yield
         return
@@ -48,6 +49,7 @@ async def serve_health(deps: Deps, pulse: Pulse, *, port: int) -> AsyncIterator[
     app[DEPS], app[PULSE] = deps, pulse
     app.router.add_get("/livez", live)
     app.router.add_get("/readyz", ready)
+    app.router.add_get("/metrics", make_aiohttp_handler(deps.metrics.registry))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:

@@ -193,4 +193,5 @@ async def run_audits(deps: WorkerDeps) -> None:
             log.exception(LogEvent.AUDIT_FAILED)
         else:
             if report is not None:
+                deps.metrics.show_audit(report)
                 log_report(report)

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -16,7 +17,8 @@ from service.gateways.store.database import Connection, Database, PoolSize
 from tests.conftest import StartService
 from tests.support.emulator import UNLIMITED
 from tests.support.invariants import check_invariants
-from tests.support.stack import Stack, body, running_stack
+from tests.support.stack import Stack, body, free_port, running_stack
+from tests.support.waiting import eventually
 
 #: For each rule a change by hand that breaks it, and what of the row is named.
 CORRUPTIONS = {
@@ -349,24 +351,35 @@ async def test_a_package_made_behind_its_back_is_named(stack: Stack) -> None:
 
 
 async def test_workers_audit_by_themselves(database_url: str, redis_url: str, tmp_path: Path) -> None:
-    """With a short period a worker logs the rule and the row soon after it was corrupted."""
+    """With a short period a worker shows and logs the rule and the row soon after it was corrupted."""
+    port = free_port()
     async with running_stack(
         database_url=database_url,
         redis_url=redis_url,
         directory=tmp_path,
         faults=UNLIMITED,
         RELEASE_AUDIT_SECONDS="0.3",
+        RELEASE_WORKER_HTTP_PORT=str(port),
     ) as stack:
         await stack.start_api()
         worker = await stack.start_worker()
         accepted = await stack.submit(body("1"))
         await stack.wait_for(accepted["id"], "released")
+        await eventually(lambda: violations(port, "A4", 0), within=20.0)
         row = await corrupt(stack, CORRUPTIONS["A4 a release without evidence"][1])
+        await eventually(lambda: violations(port, "A4", 1), within=20.0)
         line = await worker.wait_for_line(r"^.*audit\.violated.*$", within=20.0)
 
     logged = json.loads(line.group())
     assert (logged["rule"], logged["count"], logged["level"]) == ("A4", 1, "warning")
     assert row in logged["rows"][0]
+
+
+async def violations(port: int, rule: str, count: int) -> bool:
+    """Tell whether the worker's metrics show so many rows that break the rule."""
+    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/metrics") as response:
+        assert response.content_type == "text/plain"
+        return f'release_audit_violations{{rule="{rule}"}} {count:.1f}' in await response.text()
 
 
 async def test_one_worker_audits_at_a_time(database_url: str) -> None:
