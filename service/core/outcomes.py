@@ -71,7 +71,7 @@ class NotSentCause(StrEnum):
     AUTHENTICATION = "authentication"
     #: The token has expired or was revoked; a new one helps.
     TOKEN = "token"  # noqa: S105 - a cause, not a secret
-    #: The lease ran out before the request was written.
+    #: Too little of the lease was left when the request was to be written.
     LEASE_LOST = "lease_lost"
     #: A pause or a breaker came between the permit and the write.
     HELD = "held"

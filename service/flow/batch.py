@@ -15,6 +15,7 @@ import structlog
 
 from service.core.errors import DatabaseUnavailable
 from service.core.ids import new_id
+from service.core.leasing import LeaseTimes
 from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, decide_window, package_name
 from service.core.telemetry import LogEvent
@@ -118,7 +119,7 @@ async def claim_or_give_back(deps: WorkerDeps, due: Due, permit: Permit) -> Clai
 
 async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     """Claim a sealed batch or seal a new one, with its attempt, in one transaction; None where others were faster."""
-    lease_ends_at = time.monotonic() + deps.settings.lease.total_seconds()
+    write_before = time.monotonic() + LeaseTimes.of(deps.settings).writes_until.total_seconds()
     claimed = await commit_claim(deps, due)
     if claimed is None:
         return None
@@ -126,7 +127,7 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     await announce(deps, request_ids)
     if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
-    return ClaimedBatch(batch=batch, lease_ends_at=lease_ends_at)
+    return ClaimedBatch(batch=batch, write_before=write_before)
 
 
 async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] | None:

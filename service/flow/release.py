@@ -25,11 +25,11 @@ _LOOK_WITHIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedBatch:
-    """A batch that this worker may send, until its lease ends."""
+    """A batch that this worker may send, while enough of its lease is left."""
 
     batch: Batch
-    #: A moment of ``time.monotonic()``; nothing is written to the vendor after it.
-    lease_ends_at: float
+    #: A moment of ``time.monotonic()``; from then on nothing is written to the vendor.
+    write_before: float
 
 
 async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> None:
@@ -37,7 +37,7 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
     with beating(deps, claimed.batch):
         try:
             report = await deps.vendor.create_package(
-                claimed.batch, deadline=claimed.lease_ends_at, is_held=partial(is_held, deps, asking)
+                claimed.batch, deadline=claimed.write_before, is_held=partial(is_held, deps, asking)
             )
         except BaseException as error:
             report = _given_up(is_cut_off=isinstance(error, asyncio.CancelledError))

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from service.core.errors import DatabaseUnavailable, QueueUnavailable
+from service.core.leasing import LeaseTimes
 from service.core.model import ItemError
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
@@ -74,7 +75,8 @@ async def take_over_expired(deps: WorkerDeps) -> int:
     """Put batches whose lease has run out in doubt: their call may have been made."""
 
     async def work(connection: Connection) -> tuple[Sequence[UUID], list[UUID]]:
-        settle = deps.settings.call_timeout + deps.settings.settle
+        times = LeaseTimes.of(deps.settings)
+        settle = times.is_quiet_after - times.ends_after + deps.settings.settle
         batch_ids = await expiring.take_over_expired(connection, error=_LEASE_EXPIRED, settle=settle)
         if not batch_ids:
             return (), []

@@ -1,10 +1,12 @@
 """A worker keeps its batch for as long as it is at it."""
 
-from service.emulator.config import EmulatorConfig
+from datetime import datetime
+
 from tests.faults.conftest import QUICK, StackWith
 from tests.support.invariants import check_invariants
 from tests.support.processes import ServiceProcess
 from tests.support.proxy import Mode, PostgresProxy
+from tests.support.sql import fetch_value
 from tests.support.stack import Stack, assert_ledger_agrees, body
 from tests.support.waiting import eventually
 
@@ -13,44 +15,46 @@ SLOWER = {
     "RELEASE_CALL_TIMEOUT_SECONDS": "5",
     "RELEASE_LEASE_SECONDS": "6",
     "RELEASE_GRACE_SECONDS": "8",
+    "RELEASE_SWEEP_SECONDS": "0.3",
 }
 
 
-async def test_a_call_that_outlives_its_lease_stays_ours(stack_with: StackWith) -> None:
-    """IAM and the vendor are slow, each within its time, together beyond the lease: nobody takes the batch over."""
-    times = {
-        "RELEASE_CALL_TIMEOUT_SECONDS": "4.9",
-        "RELEASE_LEASE_SECONDS": "5",
-        "RELEASE_SWEEP_SECONDS": "0.3",
-    }
-    async with stack_with({"latency_seconds": 3}, **times) as stack:
+async def test_a_running_call_has_its_lease_extended(stack_with: StackWith) -> None:
+    """While the vendor holds a call, the end of the lease moves on, and nobody takes the batch over."""
+    async with stack_with(**SLOWER) as stack:
         await stack.start_api()
-        await stack.start_worker(**token_settings(stack))
+        await stack.start_worker()
+        await stack.emulator.hold("after_apply")
         accepted = await stack.submit(body("1"))
-        request = await stack.wait_for(accepted["id"], "released", "in_doubt", within=60.0)
+        await stack.emulator.wait_until_held()
+        await extended_beyond(stack, await lease_end(stack))
+        await stack.emulator.let_go()
+        request = await stack.wait_for(accepted["id"], "released", "in_doubt")
         batch = await stack.batch(request["items"][0]["batch_id"])
 
         assert request["state"] == "released"
         assert batch["epoch"] == 1
-        assert len(await stack.emulator.calls()) == 1
         await assert_ledger_agrees(stack, [request])
 
 
 async def test_a_beat_that_finds_no_postgres_is_not_the_last(
     stack_with: StackWith, proxy: PostgresProxy
 ) -> None:
-    """Postgres is away from a worker for one beat; with the next its batch stays its own beyond the first lease."""
-    times = {"RELEASE_CALL_TIMEOUT_SECONDS": "4.9", "RELEASE_LEASE_SECONDS": "5"}
-    async with stack_with({"latency_seconds": 3.5}, **times, RELEASE_SWEEP_SECONDS="0.3") as stack:
+    """Postgres is away from a worker for one beat; the next one extends the lease."""
+    async with stack_with(**SLOWER) as stack:
+        await stack.emulator.register_items("ws-1", [{"pending_item_id": "1"}])
         await stack.start_api()
-        worker = await stack.start_worker(RELEASE_DATABASE_URL=proxy.url, **token_settings(stack))
+        worker = await stack.start_worker(RELEASE_DATABASE_URL=proxy.url)
+        await stack.emulator.hold("after_apply")
         accepted = await stack.submit(body("1"))
-        await stack.wait_for(accepted["id"], "releasing")
+        await stack.emulator.wait_until_held()
+        first = await lease_end(stack)
         away(proxy)
         await worker.wait_for_line("heartbeat.failed")
         proxy.mode = Mode.PASS
-        await stack.start_worker()
-        request = await stack.wait_for(accepted["id"], "released", "in_doubt", within=30.0)
+        await extended_beyond(stack, first)
+        await stack.emulator.let_go()
+        request = await stack.wait_for(accepted["id"], "released", "in_doubt")
         batch = await stack.batch(request["items"][0]["batch_id"])
 
         assert request["state"] == "released"
@@ -98,13 +102,15 @@ def failed_beats(worker: ServiceProcess) -> int:
     return worker.stderr.count("heartbeat.failed")
 
 
-def token_settings(stack: Stack) -> dict[str, str]:
-    """Return the settings of a worker that gets its tokens from the emulator."""
-    user = EmulatorConfig().users[0]
-    return {
-        "RELEASE_VENDOR_AUTH": "token",
-        "RELEASE_IAM_URL": stack.emulator.url,
-        "RELEASE_IAM_USER": user.name,
-        "RELEASE_IAM_PASSWORD": user.password,
-        "RELEASE_IAM_DOMAIN": user.domain,
-    }
+async def lease_end(stack: Stack) -> datetime:
+    end: datetime = await fetch_value(stack.database_url, "SELECT lease_expires_at FROM batches")
+    return end
+
+
+async def extended_beyond(stack: Stack, first: datetime) -> None:
+    """Wait until the lease of the one batch ends later than at first."""
+
+    async def is_extended() -> bool:
+        return await lease_end(stack) > first
+
+    await eventually(is_extended, within=5.0, what="a longer lease")

@@ -90,7 +90,7 @@ class VendorClient:
 
         Args:
             batch: What to release, and under which name.
-            deadline: Moment of ``time.monotonic()`` at which the lease ends; from then on nothing is written.
+            deadline: Moment of ``time.monotonic()`` from which nothing is written: too little of the lease is left.
             is_held: Awaited right before the write; where it returns true nothing is written.
         """
         proven = await self._identity.prove(

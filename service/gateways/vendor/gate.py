@@ -71,7 +71,7 @@ class WriteGate:
             raise WriteRefusedError("the call was given up")
         if time.monotonic() >= self._deadline:
             self.is_expired = True
-            raise WriteRefusedError("the lease has expired")
+            raise WriteRefusedError("too little of the lease is left for a call")
         self.sent_at = datetime.now(UTC)
         if self._before_write is not None:
             self._before_write()
