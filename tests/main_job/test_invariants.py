@@ -1,10 +1,14 @@
 """The check that ends every scenario does find what it is there for."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import asyncpg
 import pytest
 
+from tests.support.emulator import UNLIMITED
 from tests.support.invariants import check_invariants
-from tests.support.stack import Stack, body
+from tests.support.stack import Stack, body, running_stack
 
 SPOILED = {
     "I1": "UPDATE release_requests SET state = 'releasing', finished_at = NULL",
@@ -13,6 +17,17 @@ SPOILED = {
     "I5": "INSERT INTO request_events (request_id, seq, type, state) SELECT id, 9, 'x', state FROM release_requests",
     "I6": "UPDATE attempts SET outcome = NULL, finished_at = NULL",
 }
+
+
+@pytest.fixture
+async def stack(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Stack]:
+    """One HTTP process and one worker, whose rows may be wrong when the test is through."""
+    async with running_stack(
+        database_url=database_url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
+    ) as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        yield stack
 
 
 async def released(stack: Stack) -> str:
