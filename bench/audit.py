@@ -26,7 +26,8 @@ FILL = (
     CREATE TEMPORARY TABLE plan AS
     SELECT
         n, n % $2 = 0 AS waits, gen_random_uuid() AS id,
-        md5('key' || n % 200)::uuid AS batch_key, md5('batch' || n / $3)::uuid AS batch_id
+        'workspace-' || n % 200 AS workspace, md5('key' || n % 200)::uuid AS batch_key,
+        md5('batch' || n % 200 || '/' || n / (200 * $3))::uuid AS batch_id
     FROM generate_series(1, $1::integer) AS n
     """,
     """
@@ -35,7 +36,7 @@ FILL = (
         finished_at
     )
     SELECT
-        id, 'caller', sha256(n::text::bytea), 'project', 'workspace-' || n % 200, 'applicant', '{approver}', batch_key,
+        id, 'caller', sha256(n::text::bytea), 'project', workspace, 'applicant', '{approver}', batch_key,
         CASE WHEN waits THEN 'accepted' ELSE 'released' END::request_state, CASE WHEN waits THEN 1 ELSE 3 END,
         CASE WHEN NOT waits THEN now() END
     FROM plan
@@ -46,22 +47,22 @@ FILL = (
         release_package_id, finished_at
     )
     SELECT
-        batch_id, (array_agg(batch_key))[1], 'project', 'workspace', 'applicant', '{approver}'::text[],
+        batch_id, batch_key, 'project', workspace, 'applicant', '{approver}'::text[],
         'release-' || batch_id, 'quiet'::closed_by, count(*) * $1::integer, 'released'::batch_state,
         'package-' || batch_id, now()
     FROM plan WHERE NOT waits
-    GROUP BY batch_id
+    GROUP BY batch_id, batch_key, workspace
     """,
     """
-    INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)
-    SELECT id, 1, 1, 'released', now(), jsonb_build_object('release_package_id', release_package_id) FROM batches
+    INSERT INTO attempts (batch_id, number, epoch, outcome, http_status, finished_at, evidence)
+    SELECT id, 1, 1, 'released', 200, now(), jsonb_build_object('release_package_id', release_package_id) FROM batches
     """,
     """
     INSERT INTO release_items (
         request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state
     )
     SELECT
-        id, position, 'project', 'workspace', n || '-' || position, batch_key, 'normal', now(),
+        id, position, 'project', workspace, n || '-' || position, batch_key, 'normal', now(),
         CASE WHEN NOT waits THEN batch_id END, CASE WHEN waits THEN 'waiting' ELSE 'released' END::item_state
     FROM plan, generate_series(1, $1::integer) AS position
     """,
@@ -83,7 +84,7 @@ async def measure(requests: int) -> None:
             await fill(server.url, requests)
             database = await Database.open(server.url, PoolSize(smallest=1, largest=1))
             try:
-                await database.read_snapshot(time_rules)
+                await database.read_snapshot(time_rules, longest=auditing.LONGEST_AUDIT)
             finally:
                 await database.close()
 
@@ -100,6 +101,7 @@ async def fill(database_url: str, requests: int) -> None:
         for number, statement in enumerate(FILL):
             await connection.execute(statement, *arguments.get(number, ()))
         await connection.execute("VACUUM ANALYZE")
+        await connection.execute("UPDATE release_items SET due_from = now() WHERE state = 'waiting'")
     finally:
         await connection.close()
 
@@ -113,7 +115,9 @@ async def time_rules(connection: Connection) -> None:
         report = await rule(connection, Patience.of(Settings()))
         seconds = time.perf_counter() - started
         total += seconds
-        click.echo(f"{report.rule.value}  {seconds:6.2f} s  {report.count} wrong")
+        click.echo(f"{report.rule.value}  {seconds:6.2f} s")
+        if report.findings:
+            raise click.ClickException(f"{report.count} rows are wrong, such as {report.findings[0]}")
     click.echo(f"all {total:6.2f} s")
 
 

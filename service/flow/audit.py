@@ -55,7 +55,9 @@ async def audit(database: Database, patience: Patience) -> AuditReport:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    return await database.read_snapshot(lambda connection: check_rules(connection, patience))
+    return await database.read_snapshot(
+        lambda connection: check_rules(connection, patience), longest=auditing.LONGEST_AUDIT
+    )
 
 
 async def audit_unless_running(database: Database, patience: Patience) -> AuditReport | None:
@@ -68,7 +70,7 @@ async def audit_unless_running(database: Database, patience: Patience) -> AuditR
     async def work(connection: Connection) -> AuditReport | None:
         return await check_rules(connection, patience) if await auditing.try_lock(connection) else None
 
-    return await database.read_snapshot(work)
+    return await database.read_snapshot(work, longest=auditing.LONGEST_AUDIT)
 
 
 async def check_rules(connection: Connection, patience: Patience) -> AuditReport:

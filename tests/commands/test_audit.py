@@ -391,7 +391,7 @@ async def test_one_worker_audits_at_a_time(database_url: str) -> None:
             assert await auditing.try_lock(connection)
             return await audit_unless_running(database, PATIENCE)
 
-        during = await database.read_snapshot(while_locked)
+        during = await database.read_snapshot(while_locked, longest=auditing.LONGEST_AUDIT)
         afterwards = await audit_unless_running(database, PATIENCE)
     finally:
         await database.close()

@@ -13,7 +13,8 @@ from asyncpg import Record
 from service.core.auditing import MOST_NAMED, Finding, OurPackage, Rule, RuleReport
 from service.gateways.store.database import Connection
 
-#: A single statement of the audit reads whole tables, so it may take longer than others.
+#: The statements of the audit read whole tables, so they may take longer than others.
+LONGEST_AUDIT = timedelta(minutes=15)
 _LONGEST_STATEMENT = timedelta(minutes=2)
 #: Any number that nothing else locks.
 _LOCK_KEY = 0x0A0D17

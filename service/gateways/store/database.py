@@ -32,7 +32,7 @@ _STATEMENT_TIMEOUT_SECONDS = 15.0
 #: An answer that is later than that will not come: the connection is dead, and so may be the others.
 _COMMAND_TIMEOUT_SECONDS = 17.0
 #: Bounds what asyncpg does about a dead connection: each BEGIN, COMMIT and ROLLBACK may wait for a timeout of its own.
-_USE_TIMEOUT_SECONDS = 20.0
+_LONGEST_USE = timedelta(seconds=20)
 
 _COLLISIONS = (
     asyncpg.DeadlockDetectedError,
@@ -109,15 +109,15 @@ class Database:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection outside any transaction, for 20 s at most: then it is cut.
+    async def connection(self, *, longest: timedelta = _LONGEST_USE) -> AsyncIterator[Connection]:
+        """Lend a connection outside any transaction, for this long at most: then it is cut.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or no connection came free in time.
         """
         with self._noting_loss(), _translated():
             async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS) as connection:
-                cut = asyncio.get_running_loop().call_later(_USE_TIMEOUT_SECONDS, connection.terminate)
+                cut = asyncio.get_running_loop().call_later(longest.total_seconds(), connection.terminate)
                 try:
                     yield connection
                 except TimeoutError:
@@ -176,14 +176,14 @@ class Database:
         async with self.connection() as connection:
             return await work(connection)
 
-    async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run ``work`` in a transaction that writes nothing and sees one moment.
+    async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]], *, longest: timedelta) -> T:
+        """Run ``work`` in a transaction that writes nothing and sees one moment, for this long at most.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer.
         """
         async with (
-            self.connection() as connection,
+            self.connection(longest=longest) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             return await work(connection)
