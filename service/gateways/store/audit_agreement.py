@@ -31,26 +31,31 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 
 # Rows that say different things of one item, and requests that went on after they were done.
 FIND_APART: LiteralString = """
-WITH wrong AS (
+WITH compared AS (
     SELECT
         'item ' || i.pending_item_id || ' of request ' || i.request_id AS name,
-        'has another project, workspace or batch key than its request' AS detail
+        CASE
+            WHEN (i.project_id, i.workspace, i.batch_key) <> (r.project_id, r.workspace, r.batch_key)
+                THEN 'has another project, workspace or batch key than its request'
+            WHEN i.holder_id IS NOT NULL THEN NULL
+            WHEN
+                (b.batch_key, b.project_id, b.workspace, b.apply_user_id)
+                <> (r.batch_key, r.project_id, r.workspace, r.apply_user_id)
+                OR NOT (b.approver_ids @> r.approver_ids AND b.approver_ids <@ r.approver_ids)
+                THEN 'asks for another workspace, applicant or approvers than batch ' || b.id
+            WHEN
+                i.state::text <> CASE b.state
+                    WHEN 'sealed' THEN 'batched' WHEN 'refused' THEN 'batched' WHEN 'sending' THEN 'releasing'
+                    WHEN 'split' THEN 'rejected'
+                    ELSE b.state::text
+                END
+                THEN 'is ' || i.state || ' in batch ' || b.id || ', which is ' || b.state
+        END AS detail
     FROM release_items AS i
     JOIN release_requests AS r ON r.id = i.request_id
-    WHERE (i.project_id, i.workspace, i.batch_key) <> (r.project_id, r.workspace, r.batch_key)
-    UNION ALL
-    SELECT
-        'item ' || i.pending_item_id || ' of request ' || i.request_id,
-        'asks for another workspace, applicant or approvers than batch ' || b.id
-    FROM release_items AS i
-    JOIN release_requests AS r ON r.id = i.request_id
-    JOIN batches AS b ON b.id = i.batch_id
-    WHERE
-        i.holder_id IS NULL AND (
-            (b.batch_key, b.project_id, b.workspace, b.apply_user_id)
-            <> (r.batch_key, r.project_id, r.workspace, r.apply_user_id)
-            OR NOT (b.approver_ids @> r.approver_ids AND b.approver_ids <@ r.approver_ids)
-        )
+    LEFT JOIN batches AS b ON b.id = i.batch_id
+), wrong AS (
+    SELECT c.name, c.detail FROM compared AS c WHERE c.detail IS NOT NULL
     UNION ALL
     SELECT
         'item ' || i.pending_item_id || ' of request ' || i.request_id,
@@ -60,18 +65,6 @@ WITH wrong AS (
     WHERE
         h.holder_id IS NOT NULL
         OR (i.project_id, i.workspace, i.pending_item_id) <> (h.project_id, h.workspace, h.pending_item_id)
-    UNION ALL
-    SELECT
-        'item ' || i.pending_item_id || ' of request ' || i.request_id,
-        'is ' || i.state || ' in batch ' || b.id || ', which is ' || b.state
-    FROM release_items AS i
-    JOIN batches AS b ON b.id = i.batch_id
-    WHERE
-        i.holder_id IS NULL AND i.state::text <> CASE b.state
-            WHEN 'sealed' THEN 'batched' WHEN 'refused' THEN 'batched' WHEN 'sending' THEN 'releasing'
-            WHEN 'split' THEN 'rejected'
-            ELSE b.state::text
-        END
     UNION ALL
     SELECT 'request ' || e.request_id, 'was ' || e.state || ' with event ' || e.seq || ', and went on'
     FROM request_events AS e

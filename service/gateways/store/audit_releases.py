@@ -8,19 +8,24 @@ from service.gateways.store.database import Connection
 
 # Pending items in several released batches; rows that are attached count too.
 FIND_DOUBLES: LiteralString = """
-WITH taken AS (
-    SELECT DISTINCT i.project_id, i.workspace, i.pending_item_id, i.batch_id
+WITH shared AS (
+    SELECT i.project_id, i.workspace, i.pending_item_id
     FROM release_items AS i
-    JOIN batches AS b ON b.id = i.batch_id
-    WHERE i.state = 'released' AND b.state = 'released'
+    WHERE i.state = 'released'
+    GROUP BY i.project_id, i.workspace, i.pending_item_id
+    HAVING count(*) > 1
 )
 SELECT
-    'item ' || t.project_id || '/' || t.workspace || '/' || t.pending_item_id AS name,
-    'is in released batches ' || string_agg(t.batch_id::text, ', ') AS detail,
+    'item ' || i.project_id || '/' || i.workspace || '/' || i.pending_item_id AS name,
+    'is in released batches ' || string_agg(DISTINCT i.batch_id::text, ', ') AS detail,
     count(*) OVER () AS count
-FROM taken AS t
-GROUP BY t.project_id, t.workspace, t.pending_item_id
-HAVING count(*) > 1
+FROM shared AS s
+JOIN release_items AS i
+    ON (i.project_id, i.workspace, i.pending_item_id) = (s.project_id, s.workspace, s.pending_item_id)
+JOIN batches AS b ON b.id = i.batch_id
+WHERE i.state = 'released' AND b.state = 'released'
+GROUP BY i.project_id, i.workspace, i.pending_item_id
+HAVING count(DISTINCT i.batch_id) > 1
 ORDER BY name
 LIMIT $1
 """
