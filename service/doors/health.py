@@ -1,6 +1,8 @@
 """Says whether the process lives, and whether it can do its work."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import web
 
@@ -12,6 +14,7 @@ from service.doors.keys import DEPS
 from service.doors.render import to_json
 
 _CHECK_WITHIN_SECONDS = 1.0
+_NO_ANSWER = "no answer"
 
 
 async def live(request: web.Request) -> web.Response:
@@ -27,7 +30,7 @@ async def ready(request: web.Request) -> web.Response:
     """
     check_query(request, "verbose")
     deps = request.app[DEPS]
-    postgres, redis = await asyncio.gather(_check_postgres(deps), _check_redis(deps))
+    postgres, redis = await asyncio.gather(in_time(_check_postgres(deps)), in_time(_check_redis(deps)))
     is_ready = postgres == "ok"
     status = "ok" if is_ready and redis == "ok" else "degraded" if is_ready else "unavailable"
     answer: dict[str, object] = {"status": status}
@@ -36,12 +39,21 @@ async def ready(request: web.Request) -> web.Response:
     return answer_health(answer, 200 if is_ready else 503)
 
 
+async def in_time(check: Coroutine[Any, Any, str]) -> str:
+    """Return what a check says within a second; one on a dead connection is not waited for, it ends more slowly."""
+    checking = asyncio.create_task(check)
+    await asyncio.wait({checking}, timeout=_CHECK_WITHIN_SECONDS)
+    if checking.done():
+        return checking.result()
+    checking.cancel()
+    return _NO_ANSWER
+
+
 async def _check_postgres(deps: Deps) -> str:
     try:
-        async with asyncio.timeout(_CHECK_WITHIN_SECONDS):
-            await check_schema(deps.health_database)
-    except (Unavailable, TimeoutError):
-        return "no answer"
+        await check_schema(deps.health_database)
+    except Unavailable:
+        return _NO_ANSWER
     except MigrationError as error:
         return str(error)
     return "ok"
@@ -49,10 +61,9 @@ async def _check_postgres(deps: Deps) -> str:
 
 async def _check_redis(deps: Deps) -> str:
     try:
-        async with asyncio.timeout(_CHECK_WITHIN_SECONDS):
-            await check_redis(deps.redis)
-    except (Unavailable, TimeoutError):
-        return "no answer"
+        await check_redis(deps.redis)
+    except Unavailable:
+        return _NO_ANSWER
     return "ok"
 
 

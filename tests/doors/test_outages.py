@@ -119,6 +119,20 @@ async def test_a_hung_postgres_is_503_in_bounded_time(
     assert len(await ids_in(own_database_url)) == 39
 
 
+async def test_readiness_does_not_wait_for_a_swallowed_connection(
+    proxy: PostgresProxy, proxied: Replica
+) -> None:
+    """A check that hangs, and cannot even be cancelled on the server, is left to itself after a second."""
+    at_first = await proxied.get("/readyz")
+    proxy.swallow()
+    started = asyncio.get_running_loop().time()
+    then = await proxied.get("/readyz")
+    took = asyncio.get_running_loop().time() - started
+
+    assert (at_first.status, then.status) == (200, 503)
+    assert took < 4.0, "6 s where the end of the check is waited for"
+
+
 @pytest.mark.parametrize("has_key", [True, False])
 async def test_a_lost_answer_to_a_commit_is_found_out(
     proxy: PostgresProxy, proxied: Replica, database_url: str, *, has_key: bool
