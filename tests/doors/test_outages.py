@@ -96,11 +96,12 @@ async def test_a_hung_postgres_is_503_in_bounded_time(
     settings = {"RELEASE_DATABASE_URL": own_database_url, "RELEASE_REDIS_URL": redis_url}
     loop = asyncio.get_running_loop()
     async with running_replica(settings) as replica:
-        await replica.accept(body("1"))
+        location = (await replica.post(body("1"))).headers["Location"]
         with frozen(own_postgres.pid):
             started = loop.time()
             waiting = asyncio.gather(
-                *(replica.post(body(str(n)), Idempotency_Key=f"key-{n}") for n in range(2, 40))
+                *(replica.post(body(str(n)), Idempotency_Key=f"key-{n}") for n in range(2, 40)),
+                *(replica.get(location) for _ in range(4)),
             )
             ready = await replica.get("/readyz")
             ready_after = loop.time() - started

@@ -33,6 +33,8 @@ _STATEMENT_TIMEOUT_SECONDS = 15.0
 _COMMAND_TIMEOUT_SECONDS = 17.0
 #: Bounds what asyncpg does about a dead connection: each BEGIN, COMMIT and ROLLBACK may wait for a timeout of its own.
 _LONGEST_USE = timedelta(seconds=20)
+#: A caller waits for a read, and such a read is small.
+_LONGEST_READ = timedelta(seconds=5)
 
 _COLLISIONS = (
     asyncpg.DeadlockDetectedError,
@@ -158,7 +160,7 @@ class Database:
             raise DatabaseUnavailable(f"too many transactions collide: {error}") from error
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run ``work``, which only reads; again where its connection was cut under it.
+        """Run ``work``, which only reads a little; again where its connection was cut under it.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer.
@@ -173,7 +175,7 @@ class Database:
         return await self._read_once(work)
 
     async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self.connection() as connection:
+        async with self.connection(longest=_LONGEST_READ) as connection:
             return await work(connection)
 
     async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]], *, longest: timedelta) -> T:
