@@ -4,6 +4,7 @@ arq ends a worker for good when Redis stays away for longer than its retries; he
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -53,6 +54,8 @@ LOOKS_BESIDE_CALLS = 16
 _REBUILD_PAUSE_SECONDS = 0.5
 #: How long cut jobs may take to write that their calls are in doubt; if they cannot, their leases say so later.
 _SETTLE_CUT_JOBS_SECONDS = 1.0
+#: From the second signal to the end of the process, whatever hangs.
+_HURRY_SECONDS = 1.7
 
 log = structlog.get_logger()
 
@@ -90,12 +93,23 @@ async def run_worker(settings: Settings, credentials: Credentials | None) -> Non
         asyncio.get_running_loop().add_signal_handler(number, drain.request, number.name)
     running_worker = asyncio.create_task(_open_and_work(settings, credentials, drain))
     drain.watch_start(running_worker)
+    hurrying = asyncio.create_task(end_in_a_hurry(drain))
     try:
         await running_worker
     except asyncio.CancelledError:
         if not drain.requested.is_set():
             raise
+    finally:
+        hurrying.cancel()
     log.info(LogEvent.PROCESS_STOPPED, process="worker")
+
+
+async def end_in_a_hurry(drain: Drain) -> None:
+    """End the process soon after the second signal, whatever it still waits for: leases tell what was cut off."""
+    await drain.hurried.wait()
+    await asyncio.sleep(_HURRY_SECONDS)
+    log.warning(LogEvent.PROCESS_STOPPED, process="worker", reason="told twice, and a server does not answer")
+    os._exit(0)
 
 
 async def _open_and_work(settings: Settings, credentials: Credentials | None, drain: Drain) -> None:

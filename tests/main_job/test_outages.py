@@ -14,6 +14,7 @@ from service.embedded.valkey import EmbeddedValkey
 from service.gateways.migrate import migrate
 from tests.support.emulator import UNLIMITED
 from tests.support.proxy import PostgresProxy
+from tests.support.servers import frozen
 from tests.support.stack import Stack, assert_ledger_agrees, body, many_bodies, running_stack
 from tests.support.waiting import eventually
 
@@ -161,6 +162,29 @@ async def test_a_second_sigterm_gives_the_running_call_up_as_in_doubt(own_stack:
 
     assert code == 0
     assert (await own_stack.show(accepted["id"]))["state"] == "in_doubt"
+
+
+@pytest.mark.usefixtures("own_database_url")
+async def test_a_second_sigterm_waits_for_no_server_that_hangs(
+    own_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path
+) -> None:
+    """Told twice while PostgreSQL is frozen, a worker leaves its batch to its lease and ends without an error."""
+    async with running_stack(
+        database_url=own_postgres.url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
+    ) as stack:
+        await stack.start_api()
+        worker = await stack.start_worker()
+        await stack.emulator.hold("after_apply")
+        await stack.submit(body("1"))
+        await stack.emulator.wait_until_held()
+        with frozen(own_postgres.pid):
+            worker.send(signal.SIGTERM)
+            await worker.wait_for_line("drain.started")
+            worker.send(signal.SIGTERM)
+            code = await worker.wait(within=10.0)
+
+    assert code == 0
+    assert "told twice" in worker.stderr, "it waited for PostgreSQL"
 
 
 async def test_calls_that_are_given_up_open_no_breaker(
