@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from typing import TypeVar
@@ -13,21 +14,22 @@ from typing import TypeVar
 import structlog
 from arq.connections import ArqRedis
 
-from service.core.breakers import Breaker
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError, MigrationError, Unavailable
 from service.core.failpoint import Failpoint, FailpointName
 from service.core.ids import new_id
+from service.core.leasing import LeaseTimes
+from service.core.limiter_memory import LimiterMemory
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
 from service.gateways.limits import READ, Credential, Limits
 from service.gateways.metrics import Metrics
 from service.gateways.permits import Permits
 from service.gateways.queue import Doorbells, open_redis, translated
-from service.gateways.store.breakers import open_breakers
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
+from service.gateways.store.limiter_memory import recall
 from service.gateways.vendor.client import VendorClient
 from service.gateways.vendor.config import Auth, TokenCredentials, VendorConfig
 from service.gateways.vendor.endpoints import base_url_of
@@ -40,6 +42,8 @@ _START_RETRY_SECONDS = 1.0
 #: Of the backoff base: how often one failed call may be repeated whatever else happens.
 _RETRY_PERIOD = 6
 _START_LOG_SECONDS = 10.0
+#: What a permit that nobody hands back lasts beyond the time in which its call ends.
+_AROUND_A_CALL = timedelta(seconds=1)
 _CANCEL_AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger()
@@ -121,10 +125,10 @@ async def open_worker_deps(
         credential = credential_of(config.auth)
         limits = limits_of(settings)
         read_limits = replace(limits, workspace_rate=0, workspace_concurrency=0, breaker=None)
-        remembered = partial(remembered_breakers, deps.database)
-        permits = Permits(deps.redis, limits, credential=credential, remembered=remembered)
+        recalling = partial(recall_limits, deps.database)
+        permits = Permits(deps.redis, limits, credential=credential, recall=recalling)
         read_permits = Permits(
-            deps.redis, read_limits, credential=credential, operation=READ, remembered=remembered
+            deps.redis, read_limits, credential=credential, operation=READ, recall=recalling
         )
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
         yield WorkerDeps(
@@ -201,7 +205,7 @@ def limits_of(settings: Settings) -> Limits:
         rate=settings.vendor_rate,
         workspace_rate=settings.workspace_rate,
         concurrency=settings.vendor_concurrency,
-        permit_life=settings.lease + settings.call_timeout,
+        permit_life=LeaseTimes.of(settings).is_quiet_after + _AROUND_A_CALL,
         workspace_concurrency=settings.workspace_concurrency,
         retry_share=settings.retry_budget,
         retry_period=settings.backoff_base * _RETRY_PERIOD,
@@ -209,14 +213,14 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def remembered_breakers(database: Database, credential: str) -> Sequence[Breaker]:
-    """Return the open breakers of a credential.
+async def recall_limits(database: Database, credential: str) -> LimiterMemory:
+    """Return what is known in Postgres of what holds the calls of a credential back.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     async with database.connection() as connection:
-        return await open_breakers(connection, credential)
+        return await recall(connection, credential)
 
 
 def credential_of(auth: Auth) -> Credential:

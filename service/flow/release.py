@@ -6,7 +6,7 @@ If it dies here: nobody knows whether the call was made; the lease runs out and 
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from service.core.errors import QueueUnavailable
@@ -34,10 +34,11 @@ class ClaimedBatch:
 
 async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> None:
     """Call the vendor for a batch and settle what comes of it, also where the call is cut off."""
+    permit = replace(permit, batch_id=claimed.batch.batch_id)
     with beating(deps, claimed.batch):
         try:
             report = await deps.vendor.create_package(
-                claimed.batch, deadline=claimed.write_before, is_held=partial(is_held, deps, asking)
+                claimed.batch, deadline=claimed.write_before, is_held=partial(is_held, deps, asking, permit)
             )
         except BaseException as error:
             report = _given_up(is_cut_off=isinstance(error, asyncio.CancelledError))
@@ -47,11 +48,11 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
         await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
 
 
-async def is_held(deps: WorkerDeps, asking: Asking) -> bool:
-    """Tell whether other workers have learned meanwhile that such calls must wait."""
+async def is_held(deps: WorkerDeps, asking: Asking, permit: Permit) -> bool:
+    """Tell whether the permit has become void meanwhile: others have learned that such calls must wait."""
     try:
         async with asyncio.timeout(_LOOK_WITHIN_SECONDS):
-            return await deps.permits.is_held(asking)
+            return await deps.permits.is_held(asking, permit)
     except (QueueUnavailable, TimeoutError):
         return False
 

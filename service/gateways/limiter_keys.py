@@ -1,5 +1,7 @@
 """The keys of the limiter in Redis, in the order in which each of its scripts takes them."""
 
+from uuid import UUID
+
 from service.gateways.limits import CREATE_PACKAGE, Asking, Credential
 
 _PREFIX = "release:permits"
@@ -7,6 +9,11 @@ _PREFIX = "release:permits"
 BORN = f"{_PREFIX}:born"
 #: Lasts for the first second of a limiter that lost it.
 SETTLING = f"{_PREFIX}:settling"
+
+
+def call_member(batch_id: UUID) -> str:
+    """Name a call that is under way by its batch: for a limiter that does not know its permit any more."""
+    return f"batch:{batch_id.hex}"
 
 
 class LimiterKeys:
@@ -28,9 +35,14 @@ class LimiterKeys:
         """Name the breaker of a workspace's failing creates, or of all of the credential's."""
         return f"{self._created}:{place}:breaker" if place else f"{self._created}:breaker"
 
-    def in_flight_of(self, asking: Asking) -> str:
-        """Name the calls that a workspace has under way."""
-        return f"{self._workspace(asking)}:in_flight"
+    def in_flight_of(self, place: str) -> str:
+        """Name the creates that a workspace has under way."""
+        return f"{self._created}:{place}:in_flight"
+
+    def pause_of(self, place: str | None) -> tuple[str, str]:
+        """Name the pause of a workspace's creates, or of all of the credential's, and the slow start after it."""
+        scope = f"{self._created}:{place}" if place else self._created
+        return f"{scope}:pause", f"{scope}:slow"
 
     def of_ask(self, asking: Asking) -> list[str]:
         """Return the keys of the script that grants a permit."""
@@ -75,8 +87,8 @@ class LimiterKeys:
         ]
 
     def of_held(self, asking: Asking) -> list[str]:
-        """Return the keys of the script that tells whether calls were stopped."""
-        return [self.breaker, *self._pauses(asking), *self._failure_breakers(asking)]
+        """Return the keys of the script that tells whether a permit still stands."""
+        return [self.breaker, *self._pauses(asking), *self._failure_breakers(asking), BORN, self.in_flight]
 
     def _pauses(self, asking: Asking) -> list[str]:
         """Name the pauses of both scopes, each with the slow start after it."""

@@ -4,21 +4,22 @@ Without Redis there is no permit, and without a permit there is no call.
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 
-from service.core.breakers import Breaker, BreakerReason
+from service.core.breakers import Breaker
 from service.core.errors import QueueUnavailable
+from service.core.limiter_memory import LimiterMemory
 from service.core.model import WaitReason
 from service.core.outcomes import Outcome
-from service.gateways.limiter_keys import BORN, SETTLING, LimiterKeys
+from service.gateways.limiter_birth import SETTLING_TIME, bear
+from service.gateways.limiter_keys import BORN, LimiterKeys, call_member
 from service.gateways.limits import (
     CREATE_PACKAGE,
     Asking,
@@ -31,10 +32,6 @@ from service.gateways.limits import (
 from service.gateways.queue import translated
 from service.gateways.scripts import is_born, limiter_script, run_of, run_script
 
-#: After a loss of Redis nothing is known of the last second, so it is waited out.
-_SETTLING_MS = 1000
-_HOUR_MS = 3_600_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
@@ -45,6 +42,8 @@ class Permit:
     refusals: int = 0
     #: Whether it was taken from the retry budget.
     cost_retry: bool = False
+    #: What it is used for; a limiter that has lost its memory since knows the call by that.
+    batch_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +54,18 @@ class Refused:
     delay: timedelta
 
 
-Remembered = Callable[[str], Awaitable[Sequence[Breaker]]]
+Recall = Callable[[str], Awaitable[LimiterMemory]]
 
 
-async def nothing_remembered(_credential: str) -> Sequence[Breaker]:
-    """Return no breakers: for a limiter whose breakers are kept nowhere else."""
-    return ()
+async def recall_nothing(_credential: str) -> LimiterMemory:
+    """Return an empty memory: for a limiter that nobody else keeps one of."""
+    return LimiterMemory()
 
 
 class Permits:
     """The shared limiter of one credential's calls of one operation.
 
-    ``remembered`` returns the open breakers of a credential, to be put back after Redis lost its memory.
+    ``recall`` returns what is known elsewhere of a credential's calls, to be put back after Redis lost its memory.
     """
 
     def __init__(
@@ -76,62 +75,42 @@ class Permits:
         *,
         credential: Credential,
         operation: str = CREATE_PACKAGE,
-        remembered: Remembered = nothing_remembered,
+        recall: Recall = recall_nothing,
     ) -> None:
         self._redis = redis
         self._limits = limits
         self._name = credential.name
-        self._remembered = remembered
+        self._recall = recall
         self._ask = redis.register_script(limiter_script("ask"))
         self._conclude = redis.register_script(limiter_script("conclude"))
         self._held = redis.register_script(limiter_script("held"))
         self._keys = LimiterKeys(credential, operation=operation)
 
     async def prepare(self) -> None:
-        """Put the breakers back into a limiter without memory, and begin its first second.
+        """Tell a limiter without memory what is known elsewhere, and begin its first second.
 
         Raises:
-            Unavailable: Redis does not answer, or what remembers the breakers.
+            Unavailable: Redis does not answer, or what remembers.
         """
         with translated():
             run = await run_of(self._redis)
             if await is_born(self._redis, BORN, run):
                 return
-        breakers = await self._remembered(self._name)
+        memory = await self._recall(self._name)
         with translated():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                for breaker in breakers:
-                    self._put_back(pipeline, breaker)
-                pipeline.set(SETTLING, "1", px=_SETTLING_MS)
-                pipeline.set(BORN, run)
-                await pipeline.execute()
-
-    def _put_back(self, pipeline: Pipeline, breaker: Breaker) -> None:
-        if breaker.until is None:
-            return
-        ends, changed = (round(moment.timestamp() * 1000) for moment in (breaker.until, breaker.changed_at))
-        if breaker.reason is BreakerReason.AUTHENTICATION:
-            pipeline.set(self._keys.breaker, "1", pxat=ends)
-            pipeline.delete(self._keys.proven)  # an old snapshot may still have it
-            return
-        place = f"{breaker.project_id}/{breaker.workspace}" if breaker.workspace else None
-        key = self._keys.failure_breaker(place)
-        pipeline.hset(key, mapping={"until": ends, "changed": changed, "openings": breaker.openings})
-        pipeline.pexpireat(key, ends + _HOUR_MS)
-        if place:
-            pipeline.zadd(self._keys.open_places, {place: ends + _HOUR_MS})
+            await bear(self._redis, self._keys, memory, run=run)
 
     async def ask(self, asking: Asking) -> Permit | Refused:
         """Take a permit, or learn what is in the way.
 
         Raises:
-            Unavailable: Redis does not answer, or what remembers its breakers; so there is no permit.
+            Unavailable: Redis does not answer, or what remembers; so there is no permit.
         """
         answer = await self._ask_once(asking)
         if answer is None:
             await self.prepare()
             answer = await self._ask_once(asking)
-        return answer or Refused(reason=WaitReason.RATE, delay=timedelta(milliseconds=_SETTLING_MS))
+        return answer or Refused(reason=WaitReason.RATE, delay=SETTLING_TIME)
 
     async def _ask_once(self, asking: Asking) -> Permit | Refused | None:
         """Ask the script; None where the limiter has no memory."""
@@ -161,14 +140,14 @@ class Permits:
             return Permit(permit_id=permit_id, refusals=answer[1], cost_retry=answer[2] == 1)
         return None if answer[1] == b"unborn" else refusal_of(answer[1].decode(), float(answer[2]))
 
-    async def is_held(self, asking: Asking) -> bool:
-        """Tell whether such calls were stopped after a permit was given: by a 429, or by a breaker that opened.
+    async def is_held(self, asking: Asking, permit: Permit) -> bool:
+        """Tell whether a permit has become void: by a 429, by a breaker that opened, or with the limiter's memory.
 
         Raises:
             QueueUnavailable: Redis does not answer.
         """
         with translated():
-            return bool(await self._run(self._held, self._keys.of_held(asking), []))
+            return bool(await self._run(self._held, self._keys.of_held(asking), [permit.permit_id]))
 
     async def conclude(
         self, asking: Asking, permit: Permit, *, outcome: Outcome | None, pause: timedelta | None
@@ -204,6 +183,7 @@ class Permits:
             int(permit.cost_retry),
             _milliseconds(policy.pause) if policy else 0,
             _milliseconds(policy.cap) if policy else 0,
+            call_member(permit.batch_id) if permit.batch_id else "-",
         ]
         with translated():
             changes = await self._run(self._conclude, self._keys.of_conclude(asking), arguments)
@@ -222,7 +202,7 @@ class Permits:
         try:
             with translated():
                 await self._redis.zrem(self._keys.in_flight, permit_id)
-                await self._redis.zrem(self._keys.in_flight_of(asking), permit_id)
+                await self._redis.zrem(self._keys.in_flight_of(asking.place), permit_id)
         except QueueUnavailable:
             return
 

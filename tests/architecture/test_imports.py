@@ -22,6 +22,7 @@ ALLOWED = {
         "service/gateways/queue.py",
         "service/gateways/queue_worker.py",
         "service/gateways/permits.py",
+        "service/gateways/limiter_birth.py",
         "service/gateways/scripts.py",
         "service/doors/queue.py",
         "service/commands/demo_producers.py",

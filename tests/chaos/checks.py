@@ -14,8 +14,8 @@ from tests.support.sql import fetch_value
 #: A limit of r calls per second allows r + max(1, r/4) in a sliding second, and a call may leave late: a loaded
 #: machine, or a frozen worker that wakes up with its permits.
 MOST_IN_A_SECOND = RATE + max(1, RATE // 4) + CONCURRENCY
-#: A connection of a frozen worker stays open after its call has run out of time.
-LONGEST_CALL = CALL_TIMEOUT + 0.2
+#: A connection may stay open after its call has run out of time: of a frozen worker, or in a network that is silent.
+LONGEST_CALL = 0.8 * CALL_TIMEOUT
 DENIED_ITEMS = (
     "SELECT DISTINCT pending_item_id FROM release_items WHERE state IN ('rejected', 'failed', 'expired')"
 )
@@ -71,8 +71,8 @@ def assert_calls_keep_the_limits(passages: Sequence[Passage]) -> None:
     at_once = max((_under_way(passages, at) for at in begins), default=0)
 
     assert in_a_second <= MOST_IN_A_SECOND, f"I7: {in_a_second} calls in a second"
-    # A Redis that lost its memory does not know of calls that are under way.
-    assert at_once <= 2 * CONCURRENCY, f"I7: {at_once} calls at once"
+    # A worker may be frozen between its last look and the write, for longer than its permit lasts.
+    assert at_once <= CONCURRENCY + 1, f"I7: {at_once} calls at once"
 
 
 def _under_way(passages: Sequence[Passage], at: float) -> int:

@@ -11,8 +11,11 @@ from arq.connections import ArqRedis
 from structlog.testing import capture_logs
 
 from service.core.breakers import Breaker, BreakerReason
+from service.core.limiter_memory import LimiterMemory, Rest, RunningCall
+from service.core.model import WaitReason
 from service.core.outcomes import Throttled, ThrottleScope
 from service.embedded.valkey import EmbeddedValkey
+from service.gateways.limits import Limits
 from service.gateways.permits import Permit, Permits, Refused
 from service.gateways.queue import open_redis
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
@@ -28,6 +31,7 @@ from tests.gateways.test_permits import (
     take,
 )
 from tests.support.servers import server_directory
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -90,18 +94,139 @@ async def test_an_old_proof_does_not_outlive_a_refusal(redis_url: str) -> None:
         until=now + timedelta(seconds=60),
     )
 
-    async def remembered(_credential: str) -> list[Breaker]:
-        return [refused]
+    async def recall(_credential: str) -> LimiterMemory:
+        return LimiterMemory(breakers=(refused,))
 
     await proven(redis, limits())
     await redis.delete("release:permits:born")
-    permits = Permits(redis, limits(), credential=CREDENTIAL, remembered=remembered)
+    permits = Permits(redis, limits(), credential=CREDENTIAL, recall=recall)
     await permits.prepare()
     await redis.delete("release:permits:settling", "release:permits:c:breaker")
     answers = [await permits.ask(asking()) for _ in range(2)]
     await redis.aclose()
 
     assert [isinstance(answer, Permit) for answer in answers] == [True, False]
+
+
+def call_of(number: int, *, workspace: str = "ws") -> RunningCall:
+    """A call that Postgres knows of."""
+    return RunningCall(
+        batch_id=UUID(int=number), project_id="p", workspace=workspace, lease_left=timedelta(seconds=30)
+    )
+
+
+async def reborn(redis: ArqRedis, memory: LimiterMemory, chosen: Limits) -> Permits:
+    """A limiter that has lost its memory, and got back what is known elsewhere; its first second is over."""
+
+    async def recall(_credential: str) -> LimiterMemory:
+        return memory
+
+    await redis.delete("release:permits:born")
+    permits = Permits(redis, chosen, credential=CREDENTIAL, recall=recall)
+    await permits.prepare()
+    await redis.delete("release:permits:settling")
+    await redis.set("release:permits:c:proven:k", "1")
+    return permits
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+    client = open_redis(redis_url, max_connections=4, retries=0)
+    yield client
+    await client.aclose()
+
+
+async def test_calls_under_way_are_counted_by_a_limiter_without_memory(redis: ArqRedis) -> None:
+    """Of three places two are taken, until the calls that take them have ended; so it is with those of a workspace."""
+    chosen = replace(limits(concurrency=3), workspace_concurrency=1)
+    memory = LimiterMemory(calls=(call_of(1), call_of(2, workspace="other")))
+    permits = await reborn(redis, memory, chosen)
+    askers = [asking(workspace=name) for name in ("ws", "third", "fourth")]
+    at_first = [isinstance(await permits.ask(who), Permit) for who in askers]
+    for call in memory.calls:
+        ended = Permit(permit_id="given by the limiter before", batch_id=call.batch_id)
+        await permits.conclude(asking(workspace=call.workspace), ended, outcome=None, pause=None)
+    afterwards = [isinstance(await permits.ask(who), Permit) for who in (askers[0], askers[2])]
+    too_many = await permits.ask(asking(workspace="fifth"))
+
+    assert at_first == [False, True, False]
+    assert afterwards == [True, True]
+    assert isinstance(too_many, Refused)
+
+
+async def test_a_permit_of_a_lost_memory_is_void(redis: ArqRedis) -> None:
+    """Before and after the limiter is told anew, it lets nobody write who had a permit before."""
+    permits = await proven(redis, limits())
+    who = asking()
+    permit = await permits.ask(who)
+    assert isinstance(permit, Permit)
+    at_first = await permits.is_held(who, permit)
+    await redis.delete("release:permits:born")
+    without_memory = await permits.is_held(who, permit)
+    await permits.prepare()
+    with_another = await permits.is_held(who, permit)
+
+    assert (at_first, without_memory, with_another) == (False, True, True)
+
+
+async def test_a_permit_that_has_run_out_is_void(redis: ArqRedis) -> None:
+    """A worker that was frozen for longer than its permit lasts writes nothing: others may have its place."""
+    permits = await proven(redis, limits(life=0.2))
+    who = asking()
+    permit = await permits.ask(who)
+    assert isinstance(permit, Permit)
+    at_first = await permits.is_held(who, permit)
+
+    async def has_run_out() -> bool:
+        return await permits.is_held(who, permit)
+
+    await eventually(has_run_out)
+
+    assert at_first is False
+
+
+async def test_calls_of_an_old_snapshot_take_no_place(redis: ArqRedis) -> None:
+    """A call that ended since the snapshot was made is forgotten with the rest of that memory."""
+    chosen = limits(concurrency=1)
+    await (await proven(redis, chosen)).ask(asking())
+    permits = await reborn(redis, LimiterMemory(), chosen)
+
+    assert isinstance(await permits.ask(asking()), Permit)
+
+
+async def test_only_the_first_to_tell_a_limiter_is_heard(redis: ArqRedis) -> None:
+    """A worker that read what is known before another one began the memory takes nothing back of what that gave."""
+    chosen = limits(concurrency=1)
+    permits = await proven(redis, chosen)
+    await redis.delete("release:permits:born")
+
+    async def recall(_credential: str) -> LimiterMemory:
+        await permits.prepare()
+        await redis.delete("release:permits:settling")
+        assert isinstance(await permits.ask(asking()), Permit)
+        return LimiterMemory()
+
+    late = Permits(redis, chosen, credential=CREDENTIAL, recall=recall)
+    await late.prepare()
+
+    assert isinstance(await late.ask(asking()), Refused)
+
+
+async def test_the_times_that_the_vendor_asked_for_survive_the_loss_of_redis(redis: ArqRedis) -> None:
+    """A workspace that it throttled rests for what is left of its time; then all calls do, where it named the user."""
+    of_workspace = Rest(project_id="p", workspace="ws", left=timedelta(seconds=4))
+    permits = await reborn(redis, LimiterMemory(rests=(of_workspace,)), limits())
+    here, there = [await permits.ask(asking(workspace=name)) for name in ("ws", "other")]
+    of_all = replace(of_workspace, project_id="", workspace="")
+    permits = await reborn(redis, LimiterMemory(rests=(of_all,)), limits())
+    anywhere = await permits.ask(asking(workspace="other"))
+
+    assert isinstance(here, Refused)
+    assert here.reason is WaitReason.WORKSPACE_RATE
+    assert here.delay > timedelta(seconds=2)
+    assert isinstance(there, Permit)
+    assert isinstance(anywhere, Refused)
+    assert anywhere.reason is WaitReason.RATE
 
 
 OPERATION = "release:permits:c:create_package"

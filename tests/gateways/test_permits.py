@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from service.core.breakers import Breaker, BreakerPolicy, BreakerReason
 from service.core.errors import QueueUnavailable
+from service.core.limiter_memory import LimiterMemory
 from service.core.model import WaitReason
 from service.core.outcomes import (
     InDoubt,
@@ -673,10 +674,10 @@ async def test_open_breakers_survive_the_loss_of_redis(redis: ArqRedis) -> None:
     """A limiter without memory gets them back before it gives a permit: failures and a refused key alike."""
     kept: list[Breaker] = []
 
-    async def remembered(_credential: str) -> list[Breaker]:
-        return kept
+    async def recall(_credential: str) -> LimiterMemory:
+        return LimiterMemory(breakers=tuple(kept))
 
-    permits = Permits(redis, failing_limits(pause=30), credential=CREDENTIAL, remembered=remembered)
+    permits = Permits(redis, failing_limits(pause=30), credential=CREDENTIAL, recall=recall)
     await proven(redis, failing_limits(pause=30))
     kept += await fail(permits)
     await redis.flushdb()
@@ -710,33 +711,36 @@ async def test_what_stops_calls_holds_those_with_a_permit(
     """A 429 or a refused credential holds every call of its scope that is not written yet, until its time is over."""
     permits = await proven(redis, limits())
     here, there = asking(workspace="here"), asking(workspace="there")
-    permit = await permits.ask(here)
-    assert isinstance(permit, Permit)
-    before = await permits.is_held(here), await permits.is_held(there)
-    await permits.conclude(here, permit, outcome=outcome, pause=timedelta(seconds=0.3))
-    after = await permits.is_held(here), await permits.is_held(there)
+    first, second, third = await grant(permits, here), await grant(permits, here), await grant(permits, there)
+    before = await permits.is_held(here, second), await permits.is_held(there, third)
+    await permits.conclude(here, first, outcome=outcome, pause=timedelta(seconds=0.3))
+    after = await permits.is_held(here, second), await permits.is_held(there, third)
 
     assert before == (False, False)
     assert after == (True, others_are_held)
-    await eventually(lambda: is_free(permits, here))
+    await eventually(lambda: is_free(permits, here, second))
 
 
-async def is_free(permits: Permits, who: Asking) -> bool:
-    return not await permits.is_held(who)
+async def grant(permits: Permits, who: Asking) -> Permit:
+    permit = await permits.ask(who)
+    assert isinstance(permit, Permit)
+    return permit
+
+
+async def is_free(permits: Permits, who: Asking, permit: Permit) -> bool:
+    return not await permits.is_held(who, permit)
 
 
 async def test_a_breaker_that_opens_holds_calls_with_a_permit(redis: ArqRedis) -> None:
     """Five failures open the breaker of the workspace; its probe, which has a permit of later, is not held."""
     permits = await proven(redis, failing_limits(pause=0.3))
-    who = asking()
+    who, other = asking(), asking(workspace="another")
+    earlier, others = await grant(permits, who), await grant(permits, other)
     for _ in range(5):
-        permit = await permits.ask(who)
-        assert isinstance(permit, Permit)
-        await permits.conclude(who, permit, outcome=DOUBT, pause=None)
-    opened = await permits.is_held(who), await permits.is_held(asking(workspace="another"))
-    await eventually(lambda: is_free(permits, who))
-    probe = await permits.ask(who)
+        await permits.conclude(who, await grant(permits, who), outcome=DOUBT, pause=None)
+    opened = await permits.is_held(who, earlier), await permits.is_held(other, others)
+    await eventually(lambda: is_free(permits, who, earlier))
+    probe = await grant(permits, who)
 
     assert opened == (True, False)
-    assert isinstance(probe, Permit)
-    assert await permits.is_held(who) is False
+    assert await permits.is_held(who, probe) is False

@@ -152,10 +152,24 @@ MUTATIONS = (
     ),
     Mutation(
         guard="a limiter without memory gets its breakers back before it gives a permit",
-        file="service/gateways/permits.py",
-        old="self._put_back(pipeline, breaker)",
+        file="service/gateways/limiter_birth.py",
+        old="_put_back_breaker(pipeline, keys, breaker)",
         new="pass",
         test="tests/gateways/test_permits.py::test_open_breakers_survive_the_loss_of_redis",
+    ),
+    Mutation(
+        guard="calls under way count in a limiter without memory",
+        file="service/gateways/limiter_birth.py",
+        old="    for call in calls:\n",
+        new="    for call in calls[:0]:\n",
+        test="tests/gateways/test_limiter_memory.py::test_calls_under_way_are_counted_by_a_limiter_without_memory",
+    ),
+    Mutation(
+        guard="a permit of a lost memory is void",
+        file="service/gateways/limiter/held.lua",
+        old="if not is_born(KEYS[9]) or ends <= now then return 1 end",
+        new="",
+        test="tests/gateways/test_limiter_memory.py::test_a_permit_of_a_lost_memory_is_void",
     ),
     Mutation(
         guard="an open breaker lets one probe through at a time",

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.main_job.conftest import StackWith
+from tests.support.sql import fetch_value
 from tests.support.stack import Stack, assert_ledger_agrees, best_rate, body, most_at_once, most_in_a_second
 from tests.support.waiting import eventually
 
@@ -72,6 +73,29 @@ async def test_no_limit_is_passed_and_the_one_that_binds_is_used(
         assert max(map(most_at_once, of_workspaces)) <= AT_ONCE_OF_WORKSPACE
         assert is_used(calls)
         await assert_ledger_agrees(stack, requests)
+
+
+async def test_calls_under_way_count_when_redis_has_lost_its_memory(stack_with: StackWith) -> None:
+    """Redis is emptied while as many slow calls as allowed are under way: none is added before one has ended."""
+    async with stack_with({"latency_seconds": 2.0}, **{**SETTINGS, "RELEASE_VENDOR_RATE": "0"}) as stack:
+        await stack.start_api()
+        for _ in range(2):
+            await stack.start_worker()
+        ids = await hand_in(stack, count=18)
+        await eventually(lambda: is_full(stack), within=20.0, what="as many calls as allowed")
+        await forget_everything(stack)
+        await stack.wait_until_at_rest(ids, within=60.0)
+        calls = await stack.emulator.calls()
+        of_workspaces = [[call for call in calls if call["workspace"] == name] for name in WORKSPACES]
+
+        assert most_at_once(calls) == AT_ONCE
+        assert max(map(most_at_once, of_workspaces)) == AT_ONCE_OF_WORKSPACE
+
+
+async def is_full(stack: Stack) -> bool:
+    """Tell whether as many batches as allowed are being sent."""
+    sending = await fetch_value(stack.database_url, "SELECT count(*) FROM batches WHERE state = 'sending'")
+    return bool(sending == AT_ONCE)
 
 
 async def hand_in(stack: Stack, *, count: int) -> list[str]:

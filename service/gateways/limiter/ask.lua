@@ -29,10 +29,7 @@ local NUMBERS_KEPT = 120000 -- of a scope, after its last use
 local MOST_RETRIES = 10 -- that the budget saves up
 local MOST_TAGS = 1e12 -- far more than calls
 
--- A server that was started anew may hold keys from before its last calls, so it counts as one without memory.
-local server = redis.pcall('INFO', 'server')
-local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or 'unknown'
-if redis.pcall('GET', KEYS[1]) ~= run then return {0, 'unborn', '0'} end
+if not is_born(KEYS[1]) then return {0, 'unborn', '0'} end
 
 local function check_all()
   local longest_interval = 2 * math.max(tonumber(ARGV[1]), tonumber(ARGV[3])) -- in slow start

@@ -1,4 +1,4 @@
--- Stands before each script: the moment, and what tells values that the script can have written from a stranger's.
+-- Stands before each script: the moment, whether there is a memory, and what tells values that the script can have written from a stranger's.
 -- A stranger's make the script end with an error; the caller then forgets the keys, as if Redis had lost its memory.
 
 local clock = redis.call('TIME')
@@ -26,4 +26,11 @@ local function check_pause(key, longest) check(key, redis.call('PTTL', key) <= l
 local function check_scores(key, most) check(key, redis.call('ZCOUNT', key, '(' .. most, '+inf') == 0) end
 
 local function complaint() return redis.error_reply('STRANGE value in ' .. stranger) end
+
+-- A server that was started anew may hold keys from before its last calls, so it counts as one without memory.
+local function is_born(key)
+  local server = redis.pcall('INFO', 'server')
+  local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or 'unknown'
+  return redis.pcall('GET', key) == run
+end
 

@@ -7,7 +7,7 @@
 --       16 workspaces that work, 17 workspaces whose breaker is open
 -- ARGV: 1 permit id, 2 what happened (nothing, accepted, found: an earlier call had worked, failed, refused, throttled_operation, throttled_workspace,
 --       throttled_unknown), 3 pause, 4 refusals when the permit was granted, 5 workspace, 6 whether it cost a retry,
---       7 first pause of a failure breaker, 8 its longest pause
+--       7 first pause of a failure breaker, 8 its longest pause, 9 the call's name for a limiter that has forgotten the permit
 -- Answers the breakers that changed: {whose, reason, now, until (0 = closed), openings} each.
 
 local SLOW_START = 1000
@@ -77,8 +77,7 @@ for _, key in ipairs({KEYS[11], KEYS[12]}) do check_field(key, 'openings', MOST_
 check_field(KEYS[14], 'left', MOST_RETRIES)
 if stranger then return complaint() end
 
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[10], ARGV[1])
+for _, key in ipairs({KEYS[1], KEYS[10]}) do redis.call('ZREM', key, ARGV[1], ARGV[9]) end
 local happened, milliseconds = ARGV[2], tonumber(ARGV[3])
 local operation_probed = redis.call('HGET', KEYS[11], 'probe') == ARGV[1]
 local workspace_probed = redis.call('HGET', KEYS[12], 'probe') == ARGV[1]
