@@ -151,6 +151,37 @@ CORRUPTIONS = {
             " RETURNING 'package ' || release_package_id || ' of'"
         ),
     ),
+    "A4 an answer that named another package": (
+        "A4",
+        (
+            "WITH proof AS (INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, manual)"
+            " SELECT id, 2, 1, 'in_doubt', now(), TRUE FROM batches)"
+            ' UPDATE attempts SET evidence = \'{"release_package_id": "other"}\''
+            " RETURNING 'attempt 1 of batch ' || batch_id"
+        ),
+    ),
+    "A4 a look that found another package": (
+        "A4",
+        (
+            'UPDATE attempts SET evidence = evidence || \'{"looks": [{"saw": "absent"}, {"saw": "found",'
+            ' "release_package_id": "other"}, {"saw": "absent"}]}\' RETURNING \'attempt 1 of batch \' || batch_id'
+        ),
+    ),
+    "A4 a package of a batch that is not released": (
+        "A4",
+        (
+            "WITH free AS (UPDATE release_items SET state = 'failed')"
+            " UPDATE batches SET state = 'failed', release_package_id = NULL RETURNING 'attempt 1 of batch ' || id"
+        ),
+    ),
+    "A4 a batch released by two calls": (
+        "A4",
+        (
+            "INSERT INTO attempts (batch_id, number, epoch, outcome, http_status, finished_at, evidence)"
+            " SELECT batch_id, 2, epoch, outcome, http_status, finished_at, evidence FROM attempts"
+            " RETURNING 'batch ' || batch_id"
+        ),
+    ),
     "A5 a doubt that does not end": (
         "A5",
         (

@@ -83,6 +83,33 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 """
 
 
+# Second packages: ids in the evidence that are not the batch's own, and batches that were released again.
+FIND_SECOND_PACKAGES: LiteralString = """
+WITH named AS (
+    SELECT a.batch_id, a.number, a.evidence ->> 'release_package_id' AS package_id FROM attempts AS a
+    UNION
+    SELECT a.batch_id, a.number, l.look ->> 'release_package_id'
+    FROM attempts AS a, jsonb_path_query(a.evidence, '$.looks[*] ? (@.saw == "found")') AS l (look)
+), wrong AS (
+    SELECT
+        'attempt ' || n.number || ' of batch ' || n.batch_id AS name,
+        'shows package ' || n.package_id || ', but its batch has '
+        || coalesce('package ' || b.release_package_id, 'none') AS detail
+    FROM named AS n
+    JOIN batches AS b ON b.id = n.batch_id
+    WHERE n.package_id <> coalesce(b.release_package_id, '')
+    UNION ALL
+    SELECT 'batch ' || a.batch_id, 'was released by attempts ' || string_agg(a.number::text, ', ' ORDER BY a.number)
+    FROM attempts AS a
+    WHERE a.outcome = 'released'
+    GROUP BY a.batch_id
+    HAVING count(*) > 1
+)
+SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
+"""
+
+
 async def find_unproven(connection: Connection, _patience: Patience) -> RuleReport:
     """A4: every released item has exactly one package id and its attempt's evidence."""
-    return report_of(Rule.A4, await fetch_wrong(connection, FIND_UNPROVEN))
+    unproven = await fetch_wrong(connection, FIND_UNPROVEN)
+    return report_of(Rule.A4, unproven, await fetch_wrong(connection, FIND_SECOND_PACKAGES))
