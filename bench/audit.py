@@ -33,12 +33,12 @@ FILL = (
     """
     INSERT INTO release_requests (
         id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key, state, version,
-        finished_at
+        finished_at, item_count
     )
     SELECT
         id, 'caller', sha256(n::text::bytea), 'project', workspace, 'applicant', '{approver}', batch_key,
         CASE WHEN waits THEN 'accepted' ELSE 'released' END::request_state, CASE WHEN waits THEN 1 ELSE 3 END,
-        CASE WHEN NOT waits THEN now() END
+        CASE WHEN NOT waits THEN now() END, $1
     FROM plan
     """,
     """
@@ -64,7 +64,7 @@ FILL = (
     SELECT
         id, position, 'project', workspace, n || '-' || position, batch_key, 'normal', now(),
         CASE WHEN NOT waits THEN batch_id END, CASE WHEN waits THEN 'waiting' ELSE 'released' END::item_state
-    FROM plan, generate_series(1, $1::integer) AS position
+    FROM plan, generate_series(0, $1::integer - 1) AS position
     """,
     """
     INSERT INTO request_events (request_id, seq, type, state)
@@ -94,6 +94,7 @@ async def fill(database_url: str, requests: int) -> None:
     connection = await asyncpg.connect(database_url)
     arguments: dict[int, tuple[int, ...]] = {
         0: (requests, WAITING_OF, REQUESTS_A_BATCH),
+        1: (ITEMS_A_REQUEST,),
         2: (ITEMS_A_REQUEST,),
         4: (ITEMS_A_REQUEST,),
     }

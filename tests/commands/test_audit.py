@@ -239,6 +239,22 @@ CORRUPTIONS = {
         "A6",
         "UPDATE batches SET apply_user_id = 'another' RETURNING (SELECT request_id FROM release_items LIMIT 1)",
     ),
+    "A6 an item that its request did not ask for": (
+        "A6",
+        (
+            "INSERT INTO release_items (request_id, position, project_id, workspace, pending_item_id, batch_key,"
+            " priority, due_from, holder_id, batch_id, state) SELECT request_id, 1, project_id, workspace,"
+            " pending_item_id, batch_key, priority, due_from, id, batch_id, state FROM release_items"
+            " RETURNING request_id"
+        ),
+    ),
+    "A6 a gap in the items of a request of an earlier version": (
+        "A6",
+        (
+            "WITH moved AS (UPDATE release_items SET position = 1)"
+            " UPDATE release_requests SET item_count = NULL RETURNING id"
+        ),
+    ),
     "A6 a request with another approver": (
         "A6",
         "UPDATE release_requests SET approver_ids = approver_ids || '{another}' RETURNING id",
@@ -368,6 +384,19 @@ async def corrupt(stack: Stack, statement: str) -> str:
         return str(await connection.fetchval(statement))
     finally:
         await connection.close()
+
+
+async def test_an_attached_item_that_is_gone_is_named(stack: Stack) -> None:
+    """A request that lost the last of its items, one that another request holds, is one finding of A6."""
+    first = await stack.submit(body("1"))
+    second = await stack.submit(body("9", "1"))
+    await check_invariants(stack, [first["id"], second["id"]])
+    row = await corrupt(
+        stack, "DELETE FROM release_items WHERE holder_id IS NOT NULL RETURNING 'request ' || request_id"
+    )
+
+    assert row == f"request {second['id']}"
+    assert [finding["row"] for finding in (await audit(stack))[1]] == [row]
 
 
 async def test_a_package_made_behind_its_back_is_named(stack: Stack) -> None:

@@ -86,20 +86,20 @@ WITH given AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::text[], $10::uuid[], $11::priority[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-        $15::text[], $16::text[]
+        $15::text[], $16::text[], $17::integer[]
     ) AS g (
         id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id, approver_ids,
-        package_name, batch_key, priority, not_before, deadline, labels, note, traceparent
+        package_name, batch_key, priority, not_before, deadline, labels, note, traceparent, item_count
     )
 ), inserted AS (
     INSERT INTO release_requests (
         id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id, approver_ids,
-        package_name, batch_key, priority, not_before, deadline, labels, note, traceparent
+        package_name, batch_key, priority, not_before, deadline, labels, note, traceparent, item_count
     )
     SELECT
         id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id,
         string_to_array(approver_ids, ','),
-        package_name, batch_key, priority, not_before, deadline, labels::jsonb, note, traceparent
+        package_name, batch_key, priority, not_before, deadline, labels::jsonb, note, traceparent, item_count
     FROM given
     ORDER BY caller, idempotency_key
     ON CONFLICT DO NOTHING
@@ -138,6 +138,7 @@ def _request_row(request: NewRequest) -> tuple[object, ...]:
         orjson.dumps(submission.labels).decode(),
         submission.note,
         request.traceparent,
+        len(submission.pending_item_ids),
     )
 
 

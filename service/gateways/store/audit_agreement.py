@@ -7,17 +7,21 @@ from service.gateways.store.auditing import fetch_wrong, report_of
 from service.gateways.store.database import Connection
 from service.gateways.store.progress import derived_state
 
-# Requests whose events have a gap or end elsewhere, or whose items come to another state.
+# Requests whose events have a gap or end elsewhere, or whose items are too few, too many, or come to another state.
+# Of a request without a count the last item tells how many there were.
 FIND_DISAGREEING: LiteralString = """
 WITH told AS (
     SELECT e.request_id, count(*) AS count, max(e.seq) AS last FROM request_events AS e GROUP BY e.request_id
 ), come_to AS (
-    SELECT i.request_id, DERIVED_STATE AS state FROM release_items AS i GROUP BY i.request_id
+    SELECT i.request_id, DERIVED_STATE AS state, count(*) AS count, max(i.position) + 1 AS up_to
+    FROM release_items AS i
+    GROUP BY i.request_id
 ), wrong AS (
     SELECT
         'request ' || r.id AS name,
         'is ' || r.state || ' at version ' || r.version || '; its ' || coalesce(t.count, 0) || ' events end with '
-        || coalesce(e.state::text, 'nothing') || ', its items come to ' || coalesce(c.state, 'nothing') AS detail
+        || coalesce(e.state::text, 'nothing') || ', its ' || coalesce(c.count, 0) || ' items of '
+        || coalesce(r.item_count, c.up_to, 1) || ' come to ' || coalesce(c.state, 'nothing') AS detail
     FROM release_requests AS r
     LEFT JOIN told AS t ON t.request_id = r.id
     LEFT JOIN request_events AS e ON e.request_id = r.id AND e.seq = r.version
@@ -25,6 +29,7 @@ WITH told AS (
     WHERE
         t.count IS DISTINCT FROM r.version OR t.last IS DISTINCT FROM r.version
         OR e.state IS DISTINCT FROM r.state OR c.state IS DISTINCT FROM r.state::text
+        OR c.count <> c.up_to OR c.count <> r.item_count
 )
 SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
 """.replace("DERIVED_STATE", derived_state())

@@ -27,12 +27,13 @@ CREATE TEMPORARY TABLE breakers (LIKE breakers INCLUDING DEFAULTS) ON COMMIT DRO
 # A request that was released in one batch, and one that waits.
 _FILL_COPIES: LiteralString = """
 INSERT INTO release_requests (
-    id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key, state, version, finished_at
+    id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key, state, version, finished_at,
+    item_count
 ) VALUES
     ('00000000-0000-7000-8000-0000000000a1', 'self-test', '', 'p', 'w', 'u', '{a}',
-    '00000000-0000-7000-8000-0000000000c1', 'released', 3, now()),
+    '00000000-0000-7000-8000-0000000000c1', 'released', 3, now(), 1),
     ('00000000-0000-7000-8000-0000000000a2', 'self-test', '', 'p', 'w', 'u', '{a}',
-    '00000000-0000-7000-8000-0000000000c2', 'accepted', 1, NULL);
+    '00000000-0000-7000-8000-0000000000c2', 'accepted', 1, NULL, 1);
 INSERT INTO batches (
     id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name, closed_by, item_count, state,
     release_package_id, finished_at
