@@ -1,6 +1,7 @@
 """Sets up structlog and stdlib logging to one form: JSON lines off a terminal, columns on one.
 
-Whatever is logged, each event is one line off a terminal, and no secret is in it (see ``masking``).
+Whatever is logged, each event is one line off a terminal, and no secret is in it (see ``masking``). What libraries
+write is an event too: ``library.said``.
 """
 
 import json
@@ -11,10 +12,14 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
-from service.core.masking import ValueMask, mask_secrets, safe_repr
+from service.core.masking import ValueMask, mask_secrets, mask_text, safe_repr
+from service.core.telemetry import LogEvent
 from service.core.wording import escaped
+
+#: Of a library's text: the beginning says what it is about, and the rest may be a stranger's.
+_LONGEST_WORDS = 300
 
 
 def configure_logging(
@@ -25,6 +30,7 @@ def configure_logging(
     ``secrets`` are values that must not appear in any line, whoever writes it.
     """
     target = sys.stderr if stream is None else stream
+    value_mask = ValueMask(secrets)
     is_console = log_format == "console" or (log_format is None and target.isatty())
     shared = _shared_processors()
     structlog.configure(
@@ -40,13 +46,13 @@ def configure_logging(
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         _Formatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _LibrarySaid(value_mask)],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 mask_secrets,
                 *_renderers(is_console=is_console),
-                ValueMask(secrets),
+                value_mask,
             ],
         )
     )
@@ -79,11 +85,25 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
         return super().format(record)
 
 
+class _LibrarySaid:
+    """Makes an event of what a library says. arq's tracebacks are left out: our jobs log their errors themselves."""
+
+    def __init__(self, value_mask: ValueMask) -> None:
+        self._value_mask = value_mask
+
+    def __call__(self, _logger: object, method: str, event: EventDict) -> EventDict:
+        """Put the library's words into a field; secrets are masked first, since a part of one is not recognised."""
+        library = event["_record"].name
+        words = self._value_mask(None, method, mask_text(str(event["event"])))
+        if library.partition(".")[0] == "arq":
+            event.pop("exc_info", None)
+        return {**event, "event": LogEvent.LIBRARY_SAID, "library": library, "words": words[:_LONGEST_WORDS]}
+
+
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]

@@ -99,3 +99,6 @@ class LogEvent(StrEnum):
     AUDIT_FAILED = "audit.failed"
     #: reason; long polls fall back to asking now and then
     CHANGES_LOST = "changes.lost"
+
+    #: library, words; a line that a library of ours has written
+    LIBRARY_SAID = "library.said"

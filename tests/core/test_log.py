@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,44 +16,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.core.api_key import new_api_key
-from service.core.log import configure_logging
 from service.core.masking import MASK, ValueMask, mask_secrets, mask_text
+from tests.support.logs import caught_log
 
 SECRET = "hunter2-hunter2"
 AWKWARD_SECRET = "pa\"ss\\wörd's"
 DATABASE_URL = "postgresql://release:p%40ss-w0rd@db.example.com/release"
-
-
-@contextmanager
-def configured(*, log_format: str | None) -> Iterator[io.StringIO]:
-    """Lend where the lines of a process with secrets go, and put logging back to how pytest had it."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    stream = io.StringIO()
-    configure_logging(
-        level="info",
-        log_format=log_format,
-        secrets=[SECRET, AWKWARD_SECRET, DATABASE_URL, "short"],
-        stream=stream,
-    )
-    try:
-        yield stream
-    finally:
-        root.handlers[:], root.level = handlers, level
-        structlog.reset_defaults()
+SECRETS = (SECRET, AWKWARD_SECRET, DATABASE_URL, "short")
 
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """The lines of a process that writes off a terminal."""
-    with configured(log_format=None) as stream:
+    with caught_log(secrets=SECRETS) as stream:
         yield stream
 
 
 @pytest.fixture
 def console() -> Iterator[io.StringIO]:
     """The columns of a process that writes to a terminal."""
-    with configured(log_format="console") as stream:
+    with caught_log(log_format="console", secrets=SECRETS) as stream:
         yield stream
 
 
@@ -93,11 +74,38 @@ def test_off_a_terminal_an_event_is_a_line_of_json(lines: io.StringIO) -> None:
 
 
 def test_the_libraries_lines_have_the_same_form(lines: io.StringIO) -> None:
-    """What a library says through stdlib logging is a line of JSON too, with its extra fields."""
+    """What a library says through stdlib logging is an event of ours with its name and its words, no more."""
     logging.getLogger("aiohttp.server").warning("%d bytes of %s", 3, "x", extra={"peer": "p"})
     event = only_event(lines)
+    del event["at"]
 
-    assert (event["event"], event["level"], event["peer"]) == ("3 bytes of x", "warning", "p")
+    assert event == {
+        "event": "library.said",
+        "level": "warning",
+        "library": "aiohttp.server",
+        "words": "3 bytes of x",
+    }
+
+
+def test_a_library_has_few_words(lines: io.StringIO) -> None:
+    """A stranger's id of any length costs the log a few hundred characters, and no cut shows a part of a secret."""
+    logging.getLogger("arq.worker").warning("job %s expired", "x" * 5_000)
+    logging.getLogger("library").warning("%s%s", "x" * 290, SECRET)
+    long, cut = (json.loads(line)["words"] for line in lines.getvalue().splitlines())
+
+    assert long == "job " + "x" * 296
+    assert cut == "x" * 290 + MASK
+
+
+@pytest.mark.parametrize(("library", "has_traceback"), [("arq.worker", False), ("aiohttp.server", True)])
+def test_of_arq_no_traceback_is_shown(lines: io.StringIO, library: str, *, has_traceback: bool) -> None:
+    """What a stranger's entry breaks in arq is told in a line; an error in another library is shown whole."""
+    try:
+        raise_with("no job")
+    except ValueError:
+        logging.getLogger(library).exception("deserializing job x failed")
+
+    assert ("exception" in only_event(lines)) == has_traceback
 
 
 def test_what_was_bound_for_the_request_is_on_every_line(lines: io.StringIO) -> None:
@@ -248,7 +256,7 @@ def test_odd_objects_do_not_break_a_line(form: str, value: object, request: pyte
     """Whatever is logged, the event is written, in one line."""
     stream: io.StringIO = request.getfixturevalue(form)
     structlog.get_logger().info("x.done", value=value)
-    logging.getLogger("library").warning("value: %s", "x", extra={"value": value})
+    logging.getLogger("library").warning("value: %r", value)
 
     assert stream.getvalue().count("\n") == 2
     assert "x.done" in stream.getvalue()
@@ -291,12 +299,13 @@ def test_any_event_is_one_line_of_json(lines: io.StringIO, event: str, fields: d
     """There is nothing that cannot be logged."""
     lines.seek(0)
     lines.truncate()
-    logging.getLogger("library").warning("%s", event, extra={"fields": fields})
+    structlog.get_logger().warning(event, fields=fields)
+    logging.getLogger("library").warning("%s", event)
     written = lines.getvalue()
 
     assert written.endswith("\n")
-    assert written.count("\n") == 1
-    assert json.loads(written)["level"] == "warning"
+    assert written.count("\n") == 2
+    assert [json.loads(line)["level"] for line in written.split("\n")[:2]] == ["warning"] * 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 from service.core.telemetry import LogEvent
 
 #: Past tenses that do not end in -ed, and the one state that is no verb.
-OTHER_PAST_TENSES = {"found", "done", "lost", "in_doubt", "split"}
+OTHER_PAST_TENSES = {"found", "done", "lost", "in_doubt", "split", "said"}
 
 
 def test_names_are_dotted_and_in_the_past_tense() -> None:

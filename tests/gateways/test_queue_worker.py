@@ -1,4 +1,4 @@
-"""arq's worker where Redis forgets that a job runs, and where Redis goes away while jobs run."""
+"""arq's worker where Redis forgets that a job runs or goes away while jobs run, and what it says of strangers' jobs."""
 
 import asyncio
 import gc
@@ -13,6 +13,8 @@ from arq.worker import Function, func
 from service.embedded.valkey import EmbeddedValkey
 from service.gateways.queue import deserialize_job, open_redis, serialize_job
 from service.gateways.queue_worker import SafeWorker
+from tests.support.logs import caught_log
+from tests.support.waiting import eventually
 
 QUEUE = "jobs"
 
@@ -102,3 +104,32 @@ async def lose_redis_beneath_jobs(directory: Path) -> None:
             await asyncio.wait([polling])
             await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         await redis.aclose()
+
+
+async def test_a_flood_of_strangers_entries_is_small_in_the_log(redis_url: str) -> None:
+    """Three hundred entries with long ids, of every kind that arq complains about, cost the log some bytes each."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+
+    async def fail(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - arq names it
+        raise ValueError("x" * 5_000)
+
+    async def is_empty() -> bool:
+        return not await redis.zcard(QUEUE)
+
+    with caught_log() as lines:
+        async with worker_of(redis, func(fail, name="fail")):
+            for number in range(100):
+                await add_strange_entries(redis, f"{number}{'x' * 5_000}")
+            await eventually(is_empty, within=30.0, what="an empty queue")
+    await redis.aclose()
+
+    assert lines.getvalue().count('"event":"library.said"') == 300
+    assert len(lines.getvalue()) < 300 * 600
+
+
+async def add_strange_entries(redis: ArqRedis, job_id: str) -> None:
+    """Add an entry without a job, one that is no job, and one of a job that fails."""
+    await redis.zadd(QUEUE, {f"expired-{job_id}": 1})
+    await redis.set(f"arq:job:rubbish-{job_id}", "rubbish")
+    await redis.zadd(QUEUE, {f"rubbish-{job_id}": 1})
+    await redis.enqueue_job("fail", _job_id=job_id, _queue_name=QUEUE)
