@@ -1,17 +1,16 @@
 """Runs the audit, or its self-test, and shows what is wrong."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import click
 
+from service.commands.database import open_database
 from service.commands.output import Table, write_table
 from service.commands.start import Start
 from service.core.auditing import PROMISES, AuditReport, Patience
 from service.deps import open_worker_deps
 from service.flow.audit import audit, audit_with_vendor
 from service.flow.audit_self_test import RuleTested, self_test
-from service.gateways.store.database import Database, PoolSize
 
 _POOL = 2
 
@@ -22,6 +21,7 @@ async def run_audit(start: Start, *, is_vendor_asked: bool, output: str) -> int:
     Raises:
         ConfigurationError: a setting that is needed is missing.
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
     report = await make_report(start, is_vendor_asked=is_vendor_asked)
     write_table(findings_table(report), output)
@@ -36,22 +36,14 @@ async def make_report(start: Start, *, is_vendor_asked: bool) -> AuditReport:
     Raises:
         ConfigurationError: a setting that is needed is missing.
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
     patience = Patience.of(start.settings)
     if is_vendor_asked:
         async with open_worker_deps(start.settings, start.credentials, pool_size=_POOL) as deps:
             return await audit_with_vendor(deps, patience)
-    async with _open_database(start) as database:
+    async with open_database(start.settings.require_database()) as database:
         return await audit(database, patience)
-
-
-@asynccontextmanager
-async def _open_database(start: Start) -> AsyncIterator[Database]:
-    database = await Database.open(start.settings.require_database(), PoolSize(smallest=1, largest=1))
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 def findings_table(report: AuditReport) -> Table:
@@ -76,8 +68,9 @@ async def run_self_test(start: Start, *, output: str) -> int:
     Raises:
         ConfigurationError: a setting that is needed is missing.
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
-    async with _open_database(start) as database:
+    async with open_database(start.settings.require_database()) as database:
         tested = await self_test(database, Patience.of(start.settings))
     write_table(self_test_table(tested), output)
     return 0 if all(rule.is_good for rule in tested) else 1

@@ -1,18 +1,17 @@
 """Creates, lists and ends API keys."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from service.commands.database import open_database
 from service.core.api_key import digest_of, new_api_key
 from service.core.errors import ConfigurationError
 from service.core.ids import new_id
 from service.gateways.store import api_keys
 from service.gateways.store.api_keys import ApiKey
-from service.gateways.store.database import Database, PoolSize
 
 _MAX_NAME = 100
 _WORKSPACE_PATTERN = re.compile(r"\*|[A-Za-z0-9_.:*-]{1,64}/[A-Za-z0-9_.:*-]{1,64}")
@@ -39,6 +38,7 @@ async def create_key(
     Raises:
         ConfigurationError: the name or a workspace is not of the form that is taken.
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
     _check_name(name)
     for workspace in workspaces:
@@ -54,7 +54,7 @@ async def create_key(
         revoked_at=None,
     )
     api_key = new_api_key()
-    async with _database(database_url) as database, database.connection() as connection:
+    async with open_database(database_url) as database, database.connection() as connection:
         await api_keys.add_key(connection, kept, key_sha256=digest_of(api_key))
     return CreatedKey(kept=kept, api_key=api_key)
 
@@ -79,8 +79,9 @@ async def list_keys(database_url: str) -> Sequence[ApiKey]:
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
-    async with _database(database_url) as database, database.connection() as connection:
+    async with open_database(database_url) as database, database.connection() as connection:
         return await api_keys.list_keys(connection)
 
 
@@ -89,15 +90,7 @@ async def revoke_key(database_url: str, key_id: UUID) -> bool:
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
+        MigrationError: the schema is not there, or behind.
     """
-    async with _database(database_url) as database, database.connection() as connection:
+    async with open_database(database_url) as database, database.connection() as connection:
         return await api_keys.revoke_key(connection, key_id)
-
-
-@asynccontextmanager
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, PoolSize(smallest=1, largest=1))
-    try:
-        yield database
-    finally:
-        await database.close()

@@ -1,0 +1,51 @@
+"""What commands say where the database is not fit for them: one sentence, at once, and exit code 1."""
+
+import asyncpg
+import pytest
+
+from tests.conftest import StartService
+
+COMMANDS = {
+    "audit": ("audit",),
+    "self-test": ("audit", "--self-test"),
+    "list": ("keys", "list"),
+    "create": ("keys", "create", "--name", "n", "--scope", "read", "--workspace", "p/w"),
+    "revoke": ("keys", "revoke", "00000000-0000-7000-8000-000000000000"),
+}
+
+
+async def said_by(start_service: StartService, *command: str, **environment: str) -> str:
+    """Run a command that has to fail; returns what it says."""
+    process = start_service(*command, environment=environment)
+
+    assert await process.wait(within=20.0) == 1
+    return process.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_without_a_schema_a_command_says_what_to_do(
+    empty_database_url: str, start_service: StartService, command: str
+) -> None:
+    """On an empty database, each command names `migrate`."""
+    said = await said_by(start_service, *COMMANDS[command], RELEASE_DATABASE_URL=empty_database_url)
+
+    assert said.startswith("batch-release: 0001, ")
+    assert said.endswith("not applied: run `batch-release migrate`\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_with_a_pending_migration_a_command_says_what_to_do(
+    database_url: str, start_service: StartService, command: str
+) -> None:
+    """On a schema of an earlier version, each command names `migrate` and what is missing."""
+    connection = await asyncpg.connect(database_url)
+    last = await connection.fetchval(
+        "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
+        " RETURNING version"
+    )
+    await connection.close()
+
+    assert await said_by(start_service, *COMMANDS[command], RELEASE_DATABASE_URL=database_url) == (
+        f"batch-release: {last} not applied: run `batch-release migrate`\n"
+    )
