@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from typing import TypeVar
 import structlog
 from arq.connections import ArqRedis
 
+from service.background import running
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError, MigrationError, Unavailable
@@ -44,7 +45,6 @@ _RETRY_PERIOD = 6
 _START_LOG_SECONDS = 10.0
 #: What a permit that nobody hands back lasts beyond the time in which its call ends.
 _AROUND_A_CALL = timedelta(seconds=1)
-_CANCEL_AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger()
 
@@ -78,17 +78,22 @@ class WorkerDeps(Deps):
 
 
 @asynccontextmanager
-async def open_deps(settings: Settings, *, pool: PoolSize = HTTP_POOL) -> AsyncIterator[Deps]:
-    """Open what every process uses; waits for PostgreSQL and a current schema, not for Redis.
+async def open_deps(
+    settings: Settings, *, pool: PoolSize = HTTP_POOL, is_patient: bool = True
+) -> AsyncIterator[Deps]:
+    """Open what every process uses; one that is patient waits for PostgreSQL and a current schema, not for Redis.
 
     Raises:
         ConfigurationError: an address is not set.
+        DatabaseUnavailable: PostgreSQL does not answer, and nobody waits for it.
+        MigrationError: the schema is not there, or behind, and nobody waits for it.
     """
+    reach = wait_for if is_patient else reach_now
     database_url, redis_url = settings.require_servers()
     async with AsyncExitStack() as stack:
-        database = await wait_for("PostgreSQL", lambda: Database.open(database_url, pool))
+        database = await reach("PostgreSQL", lambda: Database.open(database_url, pool))
         stack.push_async_callback(database.close)
-        await wait_for("the schema", lambda: check_schema(database))
+        await reach("the schema", lambda: check_schema(database))
         health_database = await Database.open(database_url, HEALTH_POOL)
         stack.push_async_callback(health_database.close)
         redis = open_redis(redis_url, max_connections=32, retries=1)
@@ -107,19 +112,21 @@ async def open_deps(settings: Settings, *, pool: PoolSize = HTTP_POOL) -> AsyncI
 
 @asynccontextmanager
 async def open_worker_deps(
-    settings: Settings, credentials: Credentials | None, *, pool_size: int
+    settings: Settings, credentials: Credentials | None, *, pool_size: int, is_patient: bool = True
 ) -> AsyncIterator[WorkerDeps]:
     """Open what a worker uses; ``credentials`` are those found for ``RELEASE_VENDOR_AUTH=aksk``.
 
     Raises:
         ConfigurationError: the vendor's address or our credentials are not set.
+        DatabaseUnavailable: as of ``open_deps``.
+        MigrationError: as of ``open_deps``.
     """
     config = vendor_config(settings, credentials)
     pool = PoolSize(smallest=2, largest=pool_size)
     failpoint = Failpoint(settings.failpoint)
     before_write = partial(failpoint.pass_point, FailpointName.BEFORE_WRITE)
     async with (
-        open_deps(settings, pool=pool) as deps,
+        open_deps(settings, pool=pool, is_patient=is_patient) as deps,
         VendorClient(config, before_write=before_write) as vendor,
     ):
         credential = credential_of(config.auth)
@@ -266,6 +273,11 @@ async def check_redis(redis: ArqRedis) -> None:
         await redis.ping()
 
 
+async def reach_now(_name: str, connect: Callable[[], Awaitable[T]]) -> T:
+    """Call ``connect`` once: whoever waits for a command wants to know."""
+    return await connect()
+
+
 async def wait_for(name: str, connect: Callable[[], Awaitable[T]]) -> T:
     """Call ``connect`` until it works, and say now and then what the start waits for."""
     loop = asyncio.get_running_loop()
@@ -278,22 +290,3 @@ async def wait_for(name: str, connect: Callable[[], Awaitable[T]]) -> T:
                 log.warning(LogEvent.START_DELAYED, waiting_for=name, reason=str(error))
                 next_line = loop.time() + _START_LOG_SECONDS
         await asyncio.sleep(_START_RETRY_SECONDS)
-
-
-@asynccontextmanager
-async def running(*loops: Awaitable[None]) -> AsyncIterator[None]:
-    """Run background loops beside a block, and cancel them at its end."""
-    tasks = [asyncio.ensure_future(loop) for loop in loops]
-    try:
-        yield
-    finally:
-        await end_tasks(tasks)
-
-
-async def end_tasks(tasks: Sequence["asyncio.Future[None]"]) -> None:
-    """Cancel tasks until they have ended: libraries swallow a cancellation that comes at the wrong moment."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)

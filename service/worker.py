@@ -16,6 +16,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from service import __version__
+from service.background import end_tasks, running
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import Unavailable
@@ -23,10 +24,8 @@ from service.core.telemetry import LogEvent
 from service.deps import (
     WorkerDeps,
     check_redis,
-    end_tasks,
     open_arq_redis,
     open_worker_deps,
-    running,
     wait_for,
 )
 from service.doors.queue import RELEASE_REQUEST, release_request

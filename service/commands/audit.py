@@ -40,7 +40,9 @@ async def make_report(start: Start, *, is_vendor_asked: bool) -> AuditReport:
     """
     patience = Patience.of(start.settings)
     if is_vendor_asked:
-        async with open_worker_deps(start.settings, start.credentials, pool_size=_POOL) as deps:
+        async with open_worker_deps(
+            start.settings, start.credentials, pool_size=_POOL, is_patient=False
+        ) as deps:
             return await audit_with_vendor(deps, patience)
     async with open_database(start.settings.require_database()) as database:
         return await audit(database, patience)

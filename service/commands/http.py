@@ -15,10 +15,10 @@ from aiohttp import web
 
 from service import __version__
 from service.app import build_app, say_farewell
+from service.background import end_tasks
 from service.core.config import Settings
 from service.core.errors import ConfigurationError
 from service.core.telemetry import LogEvent
-from service.deps import end_tasks
 from service.embedded.process import die_with_parent
 
 _BACKLOG = 1024

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.deps import Deps, running
+from service.background import running
+from service.deps import Deps
 from service.flow.group_commit import Acceptor
 from service.flow.ring import Waker
 

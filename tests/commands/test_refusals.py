@@ -1,5 +1,7 @@
 """What commands say where the database is not fit for them: one sentence, at once, and exit code 1."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 
@@ -8,15 +10,22 @@ from tests.conftest import StartService
 COMMANDS = {
     "audit": ("audit",),
     "self-test": ("audit", "--self-test"),
+    "vendor": ("audit", "--vendor"),
     "list": ("keys", "list"),
     "create": ("keys", "create", "--name", "n", "--scope", "read", "--workspace", "p/w"),
     "revoke": ("keys", "revoke", "00000000-0000-7000-8000-000000000000"),
 }
+#: Nothing answers there; the commands do not come so far.
+ELSEWHERE = {
+    "RELEASE_REDIS_URL": "redis://127.0.0.1:9/0",
+    "RELEASE_VENDOR_URL": "http://127.0.0.1:9",
+    "RELEASE_VENDOR_AUTH": "none",
+}
 
 
-async def said_by(start_service: StartService, *command: str, **environment: str) -> str:
+async def said_by(start_service: StartService, *command: str, database_url: str) -> str:
     """Run a command that has to fail; returns what it says."""
-    process = start_service(*command, environment=environment)
+    process = start_service(*command, environment={**ELSEWHERE, "RELEASE_DATABASE_URL": database_url})
 
     assert await process.wait(within=20.0) == 1
     return process.stderr
@@ -27,7 +36,7 @@ async def test_without_a_schema_a_command_says_what_to_do(
     empty_database_url: str, start_service: StartService, command: str
 ) -> None:
     """On an empty database, each command names `migrate`."""
-    said = await said_by(start_service, *COMMANDS[command], RELEASE_DATABASE_URL=empty_database_url)
+    said = await said_by(start_service, *COMMANDS[command], database_url=empty_database_url)
 
     assert said.startswith("batch-release: 0001, ")
     assert said.endswith("not applied: run `batch-release migrate`\n")
@@ -46,6 +55,18 @@ async def test_with_a_pending_migration_a_command_says_what_to_do(
     )
     await connection.close()
 
-    assert await said_by(start_service, *COMMANDS[command], RELEASE_DATABASE_URL=database_url) == (
+    assert await said_by(start_service, *COMMANDS[command], database_url=database_url) == (
         f"batch-release: {last} not applied: run `batch-release migrate`\n"
     )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_without_postgres_a_command_ends_at_once(
+    tmp_path: Path, start_service: StartService, command: str
+) -> None:
+    """A process waits for PostgreSQL; whoever has called a command is told."""
+    missing = f"postgresql://postgres@/postgres?host={tmp_path}"
+    said = await said_by(start_service, *COMMANDS[command], database_url=missing)
+
+    assert said.startswith("batch-release: PostgreSQL does not answer: ")
+    assert said.count("\n") == 1

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from arq.connections import ArqRedis
 
+from service.background import running
 from service.core.planning import Window
-from service.deps import running
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
 from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.deps import running
+from service.background import running
 
 
 async def test_a_loop_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
