@@ -117,10 +117,11 @@ async def open_worker_deps(
     """Open what a worker uses; ``credentials`` are those found for ``RELEASE_VENDOR_AUTH=aksk``.
 
     Raises:
-        ConfigurationError: the vendor's address or our credentials are not set.
+        ConfigurationError: an address or our credentials are not set; the servers' come first.
         DatabaseUnavailable: as of ``open_deps``.
         MigrationError: as of ``open_deps``.
     """
+    settings.require_servers()
     config = vendor_config(settings, credentials)
     pool = PoolSize(smallest=2, largest=pool_size)
     failpoint = Failpoint(settings.failpoint)

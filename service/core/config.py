@@ -42,6 +42,8 @@ _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 _LEAST_PATIENCE = timedelta(seconds=15)
 #: Far from what a period may be, near enough that no sum of periods overflows.
 _LONGEST = timedelta(days=7)
+_NO_DATABASE = "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
+_NO_REDIS = "RELEASE_REDIS_URL is not set: expected redis://host:6379/0"
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
 
 
@@ -192,21 +194,20 @@ class Settings(BaseModel):
             ConfigurationError: it is not set.
         """
         if self.database_url is None:
-            raise ConfigurationError(
-                "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
-            )
+            raise ConfigurationError(_NO_DATABASE)
         return self.database_url.get_secret_value()
 
     def require_servers(self) -> tuple[str, str]:
         """Return the addresses of PostgreSQL and Redis.
 
         Raises:
-            ConfigurationError: one is not set; the message says which.
+            ConfigurationError: one or both are not set; the message says which.
         """
-        database_url = self.require_database()
         if self.redis_url is None:
-            raise ConfigurationError("RELEASE_REDIS_URL is not set: expected redis://host:6379/0")
-        return database_url, self.redis_url.get_secret_value()
+            raise ConfigurationError(
+                f"{_NO_DATABASE}; {_NO_REDIS}" if self.database_url is None else _NO_REDIS
+            )
+        return self.require_database(), self.redis_url.get_secret_value()
 
 
 def _read_all(environment: Mapping[str, str], secrets: Path) -> Iterator[tuple[str, str]]:

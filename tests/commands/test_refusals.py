@@ -1,4 +1,4 @@
-"""What commands say where the database is not fit for them: one sentence, at once, and exit code 1."""
+"""What commands say where something that they need is missing: one sentence, at once, and no traceback."""
 
 from pathlib import Path
 
@@ -70,3 +70,15 @@ async def test_without_postgres_a_command_ends_at_once(
 
     assert said.startswith("batch-release: PostgreSQL does not answer: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["worker", "api"])
+async def test_without_any_setting_the_servers_come_first(start_service: StartService, command: str) -> None:
+    """A process that knows nothing names the addresses of both servers, before anything of the vendor."""
+    process = start_service(command)
+
+    assert await process.wait(within=20.0) == 2
+    assert process.stderr == (
+        "batch-release: RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database;"
+        " RELEASE_REDIS_URL is not set: expected redis://host:6379/0\n"
+    )
