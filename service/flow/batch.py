@@ -124,10 +124,25 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     if claimed is None:
         return None
     batch, request_ids = claimed
+    log_claimed(batch, due)
     await announce(deps, request_ids)
     if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, write_before=write_before)
+
+
+def log_claimed(batch: Batch, due: Due) -> None:
+    """Say what was claimed, now that it is committed, and have all further lines name the batch."""
+    structlog.contextvars.bind_contextvars(**batch.log_fields)
+    if due.closed_by is None:
+        log.info(LogEvent.BATCH_CLAIMED, package_name=batch.package_name)
+        return
+    log.info(
+        LogEvent.BATCH_SEALED,
+        items=len(batch.pending_item_ids),
+        closed_by=due.closed_by.value,
+        package_name=batch.package_name,
+    )
 
 
 async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] | None:
@@ -173,8 +188,6 @@ async def _claim_sealed(
     batch = await batches.claim_sealed(connection, batch_key, lease=lease)
     if batch is None:
         return None
-    structlog.contextvars.bind_contextvars(**batch.log_fields)
-    log.info(LogEvent.BATCH_CLAIMED, package_name=batch.package_name)
     return batch, await _follow(connection, batch)
 
 
@@ -186,13 +199,6 @@ async def _seal(
         return None
     batch = plan_batch(new_id(), claimed)
     await batches.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
-    structlog.contextvars.bind_contextvars(**batch.log_fields)
-    log.info(
-        LogEvent.BATCH_SEALED,
-        items=len(claimed.items),
-        closed_by=due.closed_by.value,
-        package_name=batch.package_name,
-    )
     return batch, await _follow(connection, batch)
 
 

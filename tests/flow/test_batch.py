@@ -1,0 +1,94 @@
+"""A claim of a batch and the lines that tell of it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import orjson
+import pytest
+
+from service.core.errors import DatabaseUnavailable
+from service.core.ids import new_id
+from service.core.model import ClosedBy
+from service.core.submission import Defaults, Submission, read_submission
+from service.deps import WorkerDeps
+from service.flow.accept_group import accept_group
+from service.flow.batch import Due, claim_batch
+from service.gateways.limits import Asking
+from service.gateways.store.accepting import NewRequest
+from tests.support.logs import caught_log
+from tests.support.worker_deps import worker_deps
+
+#: Has each claim fail at its commit, as one that collides with another does.
+REFUSE_COMMITS = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = 'serialization_failure'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON batches DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+TAKE_COMMITS = "DROP TRIGGER refuse ON batches; DROP FUNCTION refuse"
+#: As a call leaves it that was certainly not made.
+PUT_BACK = """
+WITH over AS (UPDATE attempts SET outcome = 'not_sent', finished_at = now())
+UPDATE batches SET state = 'sealed', worker = NULL, lease_expires_at = NULL
+"""
+
+
+@asynccontextmanager
+async def no_commit_working(database_url: str) -> AsyncIterator[None]:
+    """Let no claim be committed while the block runs."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(REFUSE_COMMITS)
+        yield
+        await connection.execute(TAKE_COMMITS)
+    finally:
+        await connection.close()
+
+
+async def accepted(deps: WorkerDeps) -> Asking:
+    """Accept a request of one item; returns whose batch may be claimed."""
+    document = {
+        "project_id": "p",
+        "workspace": "w",
+        "apply_user_id": "alice",
+        "approver_ids": ["bob"],
+        "pending_item_list": ["1"],
+    }
+    read = read_submission(document, orjson.dumps(document), defaults=Defaults(), now=datetime.now(UTC))
+    assert isinstance(read, Submission)
+    request = NewRequest(
+        request_id=new_id(),
+        caller="c",
+        idempotency_key=None,
+        traceparent=None,
+        submission=read,
+        digest=read.digest,
+    )
+    await deps.database.transact(lambda connection: accept_group(connection, [request]))
+    return Asking(batch_key=read.key.digest, project_id="p", workspace="w")
+
+
+async def events_of_a_claim(deps: WorkerDeps, due: Due, database_url: str) -> list[str]:
+    """Claim in vain, then for good; returns what the log says of it."""
+    with caught_log() as lines:
+        async with no_commit_working(database_url):
+            with pytest.raises(DatabaseUnavailable):
+                await claim_batch(deps, due)
+        assert await claim_batch(deps, due) is not None
+    return [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+
+
+async def test_only_what_is_committed_is_told(database_url: str, redis_url: str) -> None:
+    """A seal or a claim that was rolled back leaves no line; one that was committed leaves one."""
+    async with worker_deps(database_url, redis_url) as deps:
+        asking = await accepted(deps)
+        sealing = await events_of_a_claim(deps, Due(asking=asking, closed_by=ClosedBy.QUIET), database_url)
+        async with deps.database.connection() as connection:
+            await connection.execute(PUT_BACK)
+        claiming = await events_of_a_claim(deps, Due(asking=asking, closed_by=None), database_url)
+
+    assert [event for event in sealing if event.startswith("batch.")] == ["batch.sealed"]
+    assert [event for event in claiming if event.startswith("batch.")] == ["batch.claimed"]
