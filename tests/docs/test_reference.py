@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from service.core.model import (
     WaitReason,
 )
 from service.core.telemetry import LogEvent
+from service.gateways.vendor.throttling import MAX_RETRY_AFTER
 from tests.docs.markdown import REPOSITORY, Page
 
 #: What `.env.example` names beside the settings.
@@ -140,6 +142,16 @@ def test_every_log_event_is_in_the_table() -> None:
     rows = Page.read("docs/operations.md").section("Log").rows()
 
     assert [event.value for event in LogEvent] == [row[0] for row in rows]
+
+
+def test_the_longest_pause_is_told_as_it_is() -> None:
+    """docs/operations.md and the limiter's script know the same longest `Retry-After` as the reader of answers."""
+    text = Page.read("docs/operations.md").section("When something is away").text
+    script = (REPOSITORY / "service/gateways/limiter/bounds.lua").read_text(encoding="utf-8")
+
+    assert timedelta(hours=1) == MAX_RETRY_AFTER
+    assert "a `Retry-After` is obeyed for an hour at most" in text
+    assert f"local LONGEST_PAUSE = {MAX_RETRY_AFTER // timedelta(milliseconds=1)} " in script
 
 
 def test_every_direct_dependency_has_its_reason() -> None:
