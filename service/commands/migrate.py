@@ -18,10 +18,11 @@ log = structlog.get_logger()
 
 
 async def apply_migrations(database_url: str) -> MigrationReport:
-    """Apply what is missing; waits up to a minute for PostgreSQL.
+    """Apply what is missing; waits up to a minute for PostgreSQL to answer.
 
     Raises:
         DatabaseUnavailable: PostgreSQL did not answer in time.
+        AccessError: PostgreSQL does not let us in.
         MigrationError: a migration failed or was edited after it had been applied.
     """
     try:

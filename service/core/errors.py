@@ -6,6 +6,7 @@ ServiceError
 │   ├── DatabaseUnavailable
 │   ├── QueueUnavailable
 │   └── VendorBusy          the shared limiter lets no read through soon
+├── AccessError             PostgreSQL answers, and does not let us in
 ├── MigrationError          the schema cannot be brought to where the code needs it
 └── EmbeddedServerError     a bundled server did not start
 """
@@ -28,6 +29,10 @@ class Unavailable(ServiceError):  # noqa: N818 - a condition that passes, not a 
 
 class DatabaseUnavailable(Unavailable):
     """PostgreSQL does not answer."""
+
+
+class AccessError(ServiceError):
+    """PostgreSQL answers, and does not let us in."""
 
 
 class QueueUnavailable(Unavailable):

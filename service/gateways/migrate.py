@@ -20,7 +20,7 @@ from typing import LiteralString, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.core.errors import DatabaseUnavailable, MigrationError
+from service.core.errors import AccessError, DatabaseUnavailable, MigrationError
 from service.gateways.migration_files import (
     AppliedMigration,
     Migration,
@@ -36,6 +36,12 @@ from service.gateways.migration_files import (
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 _CONNECT_SECONDS = 10.0
+#: PostgreSQL's words for a role, a password, a database or a right that is not there. Waiting gives none of them.
+_REFUSED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
 _POLL_SECONDS = 0.1
 _MAX_WAIT = timedelta(minutes=10)
 #: The bytes of "release" as a number: advisory locks are told apart by numbers alone.
@@ -61,6 +67,7 @@ async def migrate(
         MigrationError: A file is wrong, was edited after it was applied or failed, or another run took longer
             than ``max_wait``. What was applied before stays.
         DatabaseUnavailable: The database cannot be reached.
+        AccessError: PostgreSQL does not let us in.
     """
     migrations = _find(directory)
     async with _connect(dsn) as connection, _lock(connection, max_wait=max_wait):
@@ -78,6 +85,7 @@ async def status(dsn: str, *, directory: Path | None = None) -> tuple[MigrationS
     Raises:
         MigrationError: A file is wrong.
         DatabaseUnavailable: The database cannot be reached.
+        AccessError: PostgreSQL does not let us in.
     """
     migrations = _find(directory)
     async with _connect(dsn) as connection:
@@ -114,6 +122,8 @@ def _report(
 async def _connect(dsn: str) -> AsyncIterator[Connection]:
     try:
         connection = await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS, command_timeout=None)
+    except _REFUSED as error:
+        raise AccessError(f"PostgreSQL refuses ({error}): check the database URL.") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(
             f"PostgreSQL cannot be reached ({error}): check the database URL."
@@ -121,6 +131,8 @@ async def _connect(dsn: str) -> AsyncIterator[Connection]:
     try:
         await connection.execute(_WATCH_CLIENT)
         yield connection
+    except _REFUSED as error:
+        raise AccessError(f"PostgreSQL refuses ({error}): check the rights of the role.") from error
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(f"PostgreSQL went away ({error}): run the migration again.") from error
     finally:

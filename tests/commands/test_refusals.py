@@ -1,6 +1,7 @@
 """What commands say where something that they need is missing: one sentence, at once, and no traceback."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -81,4 +82,37 @@ async def test_without_any_setting_the_servers_come_first(start_service: StartSe
     assert process.stderr == (
         "batch-release: RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database;"
         " RELEASE_REDIS_URL is not set: expected redis://host:6379/0\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("migrate",), ("migrate", "--status")], ids=" ".join)
+@pytest.mark.parametrize("missing", ["role", "database"])
+async def test_where_postgres_refuses_nobody_waits(
+    empty_database_url: str, start_service: StartService, command: tuple[str, ...], missing: str
+) -> None:
+    """A role or a database that is not there is told at once: waiting does not make it."""
+    url = urlsplit(empty_database_url)
+    place = f"nobody@{url.netloc.rpartition('@')[2]}"
+    refused = url._replace(netloc=place) if missing == "role" else url._replace(path="/nothing")
+    said = await said_by(start_service, *command, database_url=refused.geturl())
+
+    assert said.startswith("batch-release: PostgreSQL refuses (")
+    assert said.endswith("): check the database URL.\n")
+    assert said.count("\n") == 1
+
+
+async def test_a_role_without_rights_is_told(empty_database_url: str, start_service: StartService) -> None:
+    """A role that may not make tables is told so, in one sentence."""
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("CREATE ROLE release_test_guest LOGIN PASSWORD 'guest'")
+    url = urlsplit(empty_database_url)
+    guest = url._replace(netloc=f"release_test_guest:guest@{url.netloc.rpartition('@')[2]}").geturl()
+    try:
+        said = await said_by(start_service, "migrate", database_url=guest)
+    finally:
+        await connection.execute("DROP ROLE release_test_guest")
+        await connection.close()
+
+    assert said == (
+        "batch-release: PostgreSQL refuses (permission denied for schema public): check the rights of the role.\n"
     )
