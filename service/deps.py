@@ -235,7 +235,7 @@ def credential_of(auth: Auth) -> Credential:
     """Name a credential in Redis without showing it."""
     match auth:
         case None:
-            return Credential(name="none", key_digest="none")
+            return Credential(name="none", key_digest="none", has_to_prove_itself=False)
         case TokenCredentials():
             identity, secret = f"{auth.domain}/{auth.user}", auth.password
         case _:

@@ -6,7 +6,9 @@ If it dies here: nobody knows whether the call was made; the lease runs out and 
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from service.core.errors import QueueUnavailable
@@ -21,6 +23,8 @@ from service.gateways.permits import Permit
 
 #: Without Redis no pause can have been told either; the permit stands.
 _LOOK_WITHIN_SECONDS = 0.5
+#: One part of the time for a call may be waited out before it is written: the rest is the vendor's.
+_PARTS_OF_A_CALL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +53,23 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
 
 
 async def is_held(deps: WorkerDeps, asking: Asking, permit: Permit) -> bool:
-    """Tell whether the permit has become void meanwhile: others have learned that such calls must wait."""
+    """Wait a moment for the limiter to let the call be written; tell whether it does not."""
+    give_up_at = time.monotonic() + (deps.settings.call_timeout / _PARTS_OF_A_CALL).total_seconds()
+    while True:
+        wait = await _ask_to_write(deps, asking, permit)
+        if not wait:
+            return wait is None
+        if time.monotonic() + wait.total_seconds() > give_up_at:
+            return True
+        await asyncio.sleep(wait.total_seconds())
+
+
+async def _ask_to_write(deps: WorkerDeps, asking: Asking, permit: Permit) -> timedelta | None:
     try:
         async with asyncio.timeout(_LOOK_WITHIN_SECONDS):
-            return await deps.permits.is_held(asking, permit)
+            return await deps.permits.ask_to_write(asking, permit)
     except (QueueUnavailable, TimeoutError):
-        return False
+        return timedelta(0)
 
 
 def _given_up(*, is_cut_off: bool) -> CallReport:

@@ -43,11 +43,10 @@ def _put_back_calls(
     pipeline: Pipeline, keys: LimiterKeys, calls: Sequence[RunningCall], *, now_ms: int
 ) -> None:
     """Count the calls that are under way, and no others: who has only a permit so far will learn that it is void."""
-    places = {f"{call.project_id}/{call.workspace}" for call in calls}
-    pipeline.delete(keys.in_flight, *(keys.in_flight_of(place) for place in places))
-    for call in calls:
-        place = f"{call.project_id}/{call.workspace}"
-        for key in (keys.in_flight, keys.in_flight_of(place)):
+    places = [f"{call.project_id}/{call.workspace}" for call in calls]
+    pipeline.delete(*(keys.creates_in_flight(place) for place in {None, *places}))
+    for call, place in zip(calls, places, strict=True):
+        for key in (keys.creates_in_flight(None), keys.creates_in_flight(place)):
             pipeline.zadd(key, {call_member(call.batch_id): now_ms + _milliseconds(call.lease_left)})
             pipeline.pexpire(key, _HOUR_MS)
 

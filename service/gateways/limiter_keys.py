@@ -22,7 +22,7 @@ class LimiterKeys:
     def __init__(self, credential: Credential, *, operation: str) -> None:
         self._credential = f"{_PREFIX}:{credential.name}"
         self._operation = f"{self._credential}:{operation}"
-        self.in_flight = f"{self._credential}:in_flight"
+        self.in_flight = f"{self._operation}:in_flight"
         self.proven = f"{self._credential}:proven:{credential.key_digest}"
         self._refusals = f"{self._credential}:refusals"
         #: Of a credential that was refused.
@@ -35,9 +35,13 @@ class LimiterKeys:
         """Name the breaker of a workspace's failing creates, or of all of the credential's."""
         return f"{self._created}:{place}:breaker" if place else f"{self._created}:breaker"
 
-    def in_flight_of(self, place: str) -> str:
-        """Name the creates that a workspace has under way."""
-        return f"{self._created}:{place}:in_flight"
+    def in_flight_of(self, asking: Asking) -> str:
+        """Name the calls that a workspace has under way."""
+        return f"{self._workspace(asking)}:in_flight"
+
+    def creates_in_flight(self, place: str | None) -> str:
+        """Name the creates that a workspace has under way, or all of the credential's."""
+        return f"{self._created}:{place}:in_flight" if place else f"{self._created}:in_flight"
 
     def pause_of(self, place: str | None) -> tuple[str, str]:
         """Name the pause of a workspace's creates, or of all of the credential's, and the slow start after it."""
@@ -86,9 +90,17 @@ class LimiterKeys:
             f"{self._operation}:open",
         ]
 
-    def of_held(self, asking: Asking) -> list[str]:
-        """Return the keys of the script that tells whether a permit still stands."""
-        return [self.breaker, *self._pauses(asking), *self._failure_breakers(asking), BORN, self.in_flight]
+    def of_write(self, asking: Asking) -> list[str]:
+        """Return the keys of the script that lets a call be written."""
+        return [
+            self.breaker,
+            *self._pauses(asking),
+            *self._failure_breakers(asking),
+            BORN,
+            self.in_flight,
+            f"{self._operation}:writes",
+            f"{self._workspace(asking)}:writes",
+        ]
 
     def _pauses(self, asking: Asking) -> list[str]:
         """Name the pauses of both scopes, each with the slow start after it."""

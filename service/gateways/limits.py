@@ -51,6 +51,8 @@ class Credential:
     name: str
     #: Another secret of the same name has to prove itself again.
     key_digest: str
+    #: Whether it makes one call at a time until the vendor has accepted one as signed.
+    has_to_prove_itself: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,11 +79,11 @@ class Permits:
     ) -> None:
         self._redis = redis
         self._limits = limits
-        self._name = credential.name
+        self._credential = credential
         self._recall = recall
         self._ask = redis.register_script(limiter_script("ask"))
         self._conclude = redis.register_script(limiter_script("conclude"))
-        self._held = redis.register_script(limiter_script("held"))
+        self._write = redis.register_script(limiter_script("write"))
         self._keys = LimiterKeys(credential, operation=operation)
 
     async def prepare(self) -> None:
@@ -96,7 +96,7 @@ class Permits:
             run = await run_of(self._redis)
             if await is_born(self._redis, BORN, run):
                 return
-        memory = await self._recall(self._name)
+        memory = await self._recall(self._credential.name)
         with translated():
             await bear(self._redis, self._keys, memory, run=run)
 
@@ -129,6 +129,7 @@ class Permits:
             int(asking.is_retry),
             limits.retry_share,
             _milliseconds(limits.retry_period),
+            int(self._credential.has_to_prove_itself),
         ]
         try:
             with translated():
@@ -140,14 +141,22 @@ class Permits:
             return Permit(permit_id=permit_id, refusals=answer[1], cost_retry=answer[2] == 1)
         return None if answer[1] == b"unborn" else refusal_of(answer[1].decode(), float(answer[2]))
 
-    async def is_held(self, asking: Asking, permit: Permit) -> bool:
-        """Tell whether a permit has become void: by a 429, by a breaker that opened, or with the limiter's memory.
+    async def ask_to_write(self, asking: Asking, permit: Permit) -> timedelta | None:
+        """Ask right before a call is written: after how long to ask again, none for now; None where it must not be.
+
+        A permit becomes void by a 429, by a breaker that opens, with its time, or with the limiter's memory.
 
         Raises:
             QueueUnavailable: Redis does not answer.
         """
+        arguments: list[str | int | float] = [
+            permit.permit_id,
+            self._limits.rate,
+            self._limits.workspace_rate,
+        ]
         with translated():
-            return bool(await self._run(self._held, self._keys.of_held(asking), [permit.permit_id]))
+            answer = await self._run(self._write, self._keys.of_write(asking), arguments)
+        return None if answer < 0 else timedelta(milliseconds=answer)
 
     async def conclude(
         self, asking: Asking, permit: Permit, *, outcome: Outcome | None, pause: timedelta | None
@@ -189,7 +198,10 @@ class Permits:
             changes = await self._run(self._conclude, self._keys.of_conclude(asking), arguments)
         return [
             changed_breaker(
-                change, credential=self._name, project_id=asking.project_id, workspace=asking.workspace
+                change,
+                credential=self._credential.name,
+                project_id=asking.project_id,
+                workspace=asking.workspace,
             )
             for change in changes
         ]
@@ -202,7 +214,7 @@ class Permits:
         try:
             with translated():
                 await self._redis.zrem(self._keys.in_flight, permit_id)
-                await self._redis.zrem(self._keys.in_flight_of(asking.place), permit_id)
+                await self._redis.zrem(self._keys.in_flight_of(asking), permit_id)
         except QueueUnavailable:
             return
 

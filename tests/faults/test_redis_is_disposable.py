@@ -182,8 +182,12 @@ async def all_keys(stack: Stack, redis: Redis) -> list[str]:
         *bells,
         *(DOORBELL_QUEUE, "release:requests", "arq:abort", f"{DOORBELL_QUEUE}:health-check"),
         *("release:permits:born", "release:permits:settling", f"{operation}:last_throttled"),
-        *(f"{credential}:{name}" for name in ("in_flight", "crowd", "refusals", "breaker")),
-        *(f"{scope}:{name}" for scope in (operation, workspace) for name in ("pause", "slow")),
+        *(f"{credential}:{name}" for name in ("crowd", "refusals", "breaker")),
+        *(
+            f"{scope}:{name}"
+            for scope in (operation, workspace)
+            for name in ("pause", "slow", "in_flight", "writes")
+        ),
         *(f"{scope}:place:{batch_key.hex}" for scope in (operation, workspace)),
     ]
 

@@ -712,9 +712,9 @@ async def test_what_stops_calls_holds_those_with_a_permit(
     permits = await proven(redis, limits())
     here, there = asking(workspace="here"), asking(workspace="there")
     first, second, third = await grant(permits, here), await grant(permits, here), await grant(permits, there)
-    before = await permits.is_held(here, second), await permits.is_held(there, third)
+    before = await is_held(permits, here, second), await is_held(permits, there, third)
     await permits.conclude(here, first, outcome=outcome, pause=timedelta(seconds=0.3))
-    after = await permits.is_held(here, second), await permits.is_held(there, third)
+    after = await is_held(permits, here, second), await is_held(permits, there, third)
 
     assert before == (False, False)
     assert after == (True, others_are_held)
@@ -727,8 +727,54 @@ async def grant(permits: Permits, who: Asking) -> Permit:
     return permit
 
 
+async def is_held(permits: Permits, who: Asking, permit: Permit) -> bool:
+    return await permits.ask_to_write(who, permit) is None
+
+
 async def is_free(permits: Permits, who: Asking, permit: Permit) -> bool:
-    return not await permits.is_held(who, permit)
+    return not await is_held(permits, who, permit)
+
+
+async def test_calls_that_gather_after_their_permits_are_spaced_when_written(redis: ArqRedis) -> None:
+    """Eight permits of two seconds are used all at once: no second sees more than five writes at 4 calls/s."""
+    permits = await proven(redis, limits(rate=4))
+    who = asking()
+    gathered: list[Permit] = []
+    while len(gathered) < 8:
+        answer = await permits.ask(who)
+        if isinstance(answer, Permit):
+            gathered.append(answer)
+        else:
+            await asyncio.sleep(answer.delay.total_seconds())
+    times = await asyncio.gather(*(write(permits, who, permit) for permit in gathered))
+
+    assert len(times) == 8
+    assert most_in_a_second(times) == 5
+
+
+async def write(permits: Permits, who: Asking, permit: Permit) -> float:
+    """Ask again and again as told until the call may be written; returns when."""
+    wait: timedelta | None = timedelta(seconds=1)
+    while wait:
+        wait = await permits.ask_to_write(who, permit)
+        await asyncio.sleep(wait.total_seconds() if wait else 0)
+    assert wait is not None
+    return time.monotonic()
+
+
+async def test_a_workspace_that_has_just_rested_writes_at_half_the_rate(redis: ArqRedis) -> None:
+    """In the second after its pause it has half the operation's rate and one more, however many permits it holds."""
+    permits = await proven(redis, limits(rate=8))
+    who = asking()
+    throttled = Throttled(error=NO_WORDS, retry_after=None, scope=ThrottleScope.WORKSPACE)
+    await permits.conclude(who, Permit(permit_id="-"), outcome=throttled, pause=timedelta(seconds=0.1))
+    gathered = [str(number) for number in range(8)]
+    end = time.time() * 1000 + 60_000
+    await redis.zadd("release:permits:c:create_package:in_flight", dict.fromkeys(gathered, end))
+    await eventually(lambda: is_free(permits, who, Permit(permit_id="0")))
+    answers = [await permits.ask_to_write(who, Permit(permit_id=name)) for name in gathered[1:]]
+
+    assert [bool(wait) for wait in answers] == [False] * 4 + [True] * 3
 
 
 async def test_a_breaker_that_opens_holds_calls_with_a_permit(redis: ArqRedis) -> None:
@@ -738,9 +784,9 @@ async def test_a_breaker_that_opens_holds_calls_with_a_permit(redis: ArqRedis) -
     earlier, others = await grant(permits, who), await grant(permits, other)
     for _ in range(5):
         await permits.conclude(who, await grant(permits, who), outcome=DOUBT, pause=None)
-    opened = await permits.is_held(who, earlier), await permits.is_held(other, others)
+    opened = await is_held(permits, who, earlier), await is_held(permits, other, others)
     await eventually(lambda: is_free(permits, who, earlier))
     probe = await grant(permits, who)
 
     assert opened == (True, False)
-    assert await permits.is_held(who, probe) is False
+    assert await is_held(permits, who, probe) is False

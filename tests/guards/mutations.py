@@ -109,6 +109,13 @@ MUTATIONS = (
         test="tests/core/test_verdict.py::test_a_last_call_that_was_not_sent_after_a_doubt_fails_nothing",
     ),
     Mutation(
+        guard="calls that gather between permit and write are spaced once more",
+        file="service/gateways/limiter/write.lua",
+        old="if wait > 0 then return wait end",
+        new="",
+        test="tests/gateways/test_permits.py::test_calls_that_gather_after_their_permits_are_spaced_when_written",
+    ),
+    Mutation(
         guard="a call that was stopped after its permit is not written",
         file="service/gateways/vendor/gate.py",
         old="self.was_held = await self._is_held()",
@@ -160,14 +167,14 @@ MUTATIONS = (
     Mutation(
         guard="calls under way count in a limiter without memory",
         file="service/gateways/limiter_birth.py",
-        old="    for call in calls:\n",
-        new="    for call in calls[:0]:\n",
+        old="zip(calls, places, strict=True)",
+        new="zip(calls[:0], places, strict=False)",
         test="tests/gateways/test_limiter_memory.py::test_calls_under_way_are_counted_by_a_limiter_without_memory",
     ),
     Mutation(
         guard="a permit of a lost memory is void",
-        file="service/gateways/limiter/held.lua",
-        old="if not is_born(KEYS[9]) or ends <= now then return 1 end",
+        file="service/gateways/limiter/write.lua",
+        old="if not is_born(KEYS[9]) or ends <= now then return NEVER end",
         new="",
         test="tests/gateways/test_limiter_memory.py::test_a_permit_of_a_lost_memory_is_void",
     ),

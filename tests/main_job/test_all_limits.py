@@ -1,9 +1,11 @@
 """Every limit at once, counted at the vendor, while workers come and go and Redis loses its memory."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -90,6 +92,33 @@ async def test_calls_under_way_count_when_redis_has_lost_its_memory(stack_with: 
 
         assert most_at_once(calls) == AT_ONCE
         assert max(map(most_at_once, of_workspaces)) == AT_ONCE_OF_WORKSPACE
+
+
+async def test_the_rate_holds_when_postgres_stalls_between_permit_and_write(stack_with: StackWith) -> None:
+    """Claims wait two seconds for a lock while permits are given: the calls come no closer for that."""
+    settings = {"RELEASE_VENDOR_RATE": str(RATE), "RELEASE_BATCH_MAX_ITEMS": "1"}
+    async with stack_with({"latency_seconds": 0.05}, **settings) as stack:
+        await stack.start_api()
+        for _ in range(2):
+            await stack.start_worker()
+        ids = await hand_in(stack, count=60)
+        await calls_once(stack, 8)
+        await stall(stack.database_url, seconds=2.0)
+        await stack.wait_until_at_rest(ids, within=60.0)
+        calls = await stack.emulator.calls()
+
+        assert most_in_a_second(calls) <= MOST
+
+
+async def stall(database_url: str, *, seconds: float) -> None:
+    """Let nobody write a batch for so long; all can be read."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE batches IN SHARE MODE")
+            await asyncio.sleep(seconds)  # the length of the stall
+    finally:
+        await connection.close()
 
 
 async def is_full(stack: Stack) -> bool:

@@ -14,7 +14,8 @@
 --       22 when those in the operation's queue are back, 23 the same of the workspace's queue
 -- ARGV: 1 operation interval, 2 its tolerance, 3 workspace interval, 4 its tolerance (interval 0 = no limit),
 --       5 most calls at once, 6 permit id, 7 its life, 8 batch key, 9 most calls at once of the workspace (0 = no limit),
---       10 whether the call is a retry, 11 share of first calls that may be retried, 12 period of one retry besides
+--       10 whether the call is a retry, 11 share of first calls that may be retried, 12 period of one retry besides,
+--       13 whether the credential has to prove itself
 -- Answers {1, refusals, whether it cost a retry} when granted, else {0, reason, wait}. A limiter without memory answers
 -- {0, 'unborn', 0}: it gives no permit before the breakers were put back.
 
@@ -233,7 +234,8 @@ if workspace_interval > 0 then
   local wait = wait_for_turn(workspace, workspace_interval, workspace_tolerance)
   if wait > 0 then return stand_in_workspace('workspace_rate', wait) end
 end
-local at_once = redis.call('EXISTS', KEYS[7]) == 1 and tonumber(ARGV[5]) or 1
+local is_proven = ARGV[13] == '0' or redis.call('EXISTS', KEYS[7]) == 1
+local at_once = is_proven and tonumber(ARGV[5]) or 1
 if is_full(operation, KEYS[5], at_once, interval) then
   return stand(operation, 'concurrency', wait_for_room(operation, at_once), interval)
 end
