@@ -3,14 +3,11 @@
 Takes: batches in doubt, once no call for them can still be under way.
 Leaves: a released batch, one that may be sent again under the same name, or one that needs an operator; and on the
 attempt, what the looks saw.
-If it dies here: the loan of the batch ends and the next reconcile looks again.
+If it dies here: the loan of the batch ends within seconds and the next reconcile looks again.
 """
 
 import asyncio
-import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -22,18 +19,14 @@ from service.core.outcomes import NO_WORDS
 from service.core.reconciling import (
     Fail,
     GiveUp,
-    ListedPackage,
     Look,
     LookAgain,
     Reject,
     Release,
     Resend,
-    Sought,
     Standing,
     Unreadable,
-    common_part,
     decide,
-    judge_look,
     with_look,
 )
 from service.core.telemetry import LogEvent
@@ -41,20 +34,21 @@ from service.core.verdict import RetryPolicy, rejection
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.breakers import vouch_for_vendor
+from service.flow.loans import LOAN, keeping
+from service.flow.looks import look_at_items, look_for_package, read_packages, read_pending
 from service.flow.ring import ring_now
-from service.flow.vendor_lists import WorkspaceLists, read_lists, read_package, reader_of
 from service.gateways.limits import Asking
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection
 from service.gateways.store.reconciling import Conclusion, Doubt
 from service.gateways.vendor.classify import may_be_an_item
+from service.gateways.vendor.lists import Listing
+from service.gateways.vendor.records import ReleasePackage
 
 _MOST_AT_ONCE = 100
-#: All looks share one rate of reads. With more of them at once each would take longer than its loan, for nothing.
+#: All looks share one rate of reads. With more of them at once each would only take longer.
 _WORKSPACES_AT_ONCE = 4
-#: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
-_AROUND_A_READ = timedelta(seconds=5)
 
 _USED_UP = ItemError(
     code="attempts-used-up",
@@ -67,95 +61,53 @@ log = structlog.get_logger()
 
 
 async def reconcile_once(deps: WorkerDeps) -> int:
-    """Look once for batches in doubt that are due, in a few workspaces; returns how many there were.
+    """Look once for batches in doubt that are due, in one workspace; returns how many there were.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the next round will do it.
     """
-    loan = deps.settings.call_timeout + _AROUND_A_READ
-    ends_at = time.monotonic() + loan.total_seconds()
     doubts = await deps.database.transact(
-        lambda connection: reconciling.lend_doubts(
-            connection, workspaces=_WORKSPACES_AT_ONCE, limit=_MOST_AT_ONCE, loan=loan
-        )
+        lambda connection: reconciling.lend_doubts(connection, workspaces=1, limit=_MOST_AT_ONCE, loan=LOAN)
     )
-    by_workspace: defaultdict[tuple[str, str], list[Doubt]] = defaultdict(list)
-    for doubt in doubts:
-        by_workspace[doubt.project_id, doubt.workspace].append(doubt)
-    results = await asyncio.gather(
-        *(reconcile_workspace(deps, group, ends_at=ends_at) for group in by_workspace.values()),
-        return_exceptions=True,
-    )
-    for error in results:
-        if error is not None:
-            raise error
+    if doubts:
+        with keeping(deps, {doubt.batch_id: doubt.epoch for doubt in doubts}):
+            await reconcile_workspace(deps, doubts)
     return len(doubts)
 
 
-async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt], *, ends_at: float) -> None:
-    """Read the lists of a workspace once, and judge each of its doubts by them, as far as the loan lasts."""
-    lists = await _read_lists(deps, doubts)
-    for doubt in doubts:
-        if time.monotonic() > ends_at:
-            return
-        with structlog.contextvars.bound_contextvars(batch_id=str(doubt.batch_id), workspace=doubt.workspace):
-            await settle_doubt(deps, doubt, await look_for(deps, doubt, lists))
+async def reconcile_workspace(deps: WorkerDeps, doubts: Sequence[Doubt]) -> None:
+    """Settle the doubts of a workspace by its packages, and what they leave open by its pending items.
+
+    In this order: an item that is packaged between the two reads is seen as packaged, not as free. Each list is read
+    once for all doubts, and the long one only where it is needed.
+    """
+    packages = await read_packages(deps, doubts)
+    left = [doubt for doubt in doubts if not await settle_by_packages(deps, doubt, packages)]
+    if not left or isinstance(packages, Unreadable):
+        return
+    pending = await read_pending(deps, left)
+    for doubt in left:
+        await settle_doubt(deps, doubt, look_at_items(doubt, pending, is_complete=packages.is_complete))
 
 
-async def _read_lists(deps: WorkerDeps, doubts: Sequence[Doubt]) -> WorkspaceLists | Unreadable:
-    place = reader_of(doubts[0].project_id, doubts[0].workspace)
-    lists: WorkspaceLists | Unreadable
-    try:
-        lists = await read_lists(deps, place, key_word=common_part([doubt.package_name for doubt in doubts]))
-    except Unavailable as error:
-        lists = Unreadable(reason=str(error))
-    if isinstance(lists, Unreadable):
-        log.warning(LogEvent.READ_FAILED, workspace=place.workspace, doubts=len(doubts), reason=lists.reason)
-    return lists
-
-
-async def look_for(deps: WorkerDeps, doubt: Doubt, lists: WorkspaceLists | Unreadable) -> Look:
-    """Judge one doubt by the lists, and by the contents of the packages that have its name and are not known."""
-    if isinstance(lists, Unreadable):
-        return lists
-    named: list[ListedPackage] = []
-    for package in lists.packages:
-        if package.package_name == doubt.package_name and package.package_id not in doubt.siblings:
-            contents = await _read_contents(deps, doubt, package.package_id)
-            if isinstance(contents, Unreadable):
-                log.warning(
-                    LogEvent.READ_FAILED, release_package_id=package.package_id, reason=contents.reason
-                )
-                return contents
-            named.append(contents)
-    is_packaged = {item_id: item.is_packaged for item_id, item in lists.items.items()}
-    return judge_look(_sought(doubt), named=named, is_packaged=is_packaged, is_complete=lists.is_complete)
-
-
-async def _read_contents(deps: WorkerDeps, doubt: Doubt, package_id: str) -> ListedPackage | Unreadable:
-    try:
-        detail = await read_package(deps, reader_of(doubt.project_id, doubt.workspace), package_id)
-    except Unavailable as error:
-        return Unreadable(reason=str(error))
-    if isinstance(detail, Unreadable):
-        return detail
-    return ListedPackage(
-        package_id=package_id,
-        apply_user_id=detail.package.apply_user_id,
-        pending_item_ids=detail.pending_item_ids,
-    )
-
-
-def _sought(doubt: Doubt) -> Sought:
-    return Sought(
-        package_name=doubt.package_name,
-        apply_user_id=doubt.apply_user_id,
-        pending_item_ids=doubt.pending_item_ids,
-    )
+async def settle_by_packages(
+    deps: WorkerDeps, doubt: Doubt, packages: Listing[ReleasePackage] | Unreadable
+) -> bool:
+    """Settle a doubt by the packages of its name; False where there is none, so that its items have to be asked for."""
+    look = await look_for_package(deps, doubt, packages)
+    if look is None:
+        return False
+    await settle_doubt(deps, doubt, look)
+    return True
 
 
 async def settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
     """Write what a look leads to: the end of the doubt, or another look."""
+    with structlog.contextvars.bound_contextvars(batch_id=str(doubt.batch_id), workspace=doubt.workspace):
+        await _settle_doubt(deps, doubt, look)
+
+
+async def _settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
     evidence = with_look(doubt.evidence, look, now=doubt.now)
     standing = Standing(
         absent_for=doubt.absent_for,
@@ -251,7 +203,12 @@ def _log(decision: Release | Resend | Fail | Reject | GiveUp) -> None:
 
 
 async def run_reconciles(deps: WorkerDeps) -> None:
-    """Reconcile again and again until cancelled; a round that fails is only the next one's reason."""
+    """Reconcile until cancelled, in a few workspaces at a time: one whose lists are long keeps no other waiting."""
+    await asyncio.gather(*(_run_looks(deps) for _ in range(_WORKSPACES_AT_ONCE)))
+
+
+async def _run_looks(deps: WorkerDeps) -> None:
+    """Look again and again; a round that fails is only the next one's reason."""
     period = min(deps.settings.sweep_period, deps.settings.recheck / 2)
     while True:
         found = 0

@@ -2,9 +2,10 @@
 
 Takes: a refused batch of several items, one of which may be at fault.
 Leaves: items rejected in the vendor's words, and the others in smaller sealed batches that nothing fresh comes to.
-If it dies here: the loan of the batch ends and the next doorbell looks into it again.
+If it dies here: the loan of the batch ends within seconds and the next doorbell looks into it again.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -22,14 +23,15 @@ from service.core.telemetry import LogEvent
 from service.core.verdict import rejection
 from service.deps import WorkerDeps
 from service.flow.announce import announce
+from service.flow.loans import LOAN, keeping
 from service.flow.ring import ring_now
 from service.flow.vendor_lists import PendingItems, read_pending_items, reader_of
 from service.gateways.store import progress, splitting
 from service.gateways.store.database import Connection
 from service.gateways.store.splitting import Refusal
 
-#: What a look may take besides one read of a list; then another worker may look, and this one's look is lost.
-_AROUND_A_READ = timedelta(seconds=5)
+#: How long the list may take to be read, besides one call: a doorbell's job does not last much longer.
+_AROUND_A_READ = timedelta(seconds=15)
 #: How often a list that cannot be read is asked before the batch is halved without it: reads only save calls.
 _LOOKS = 3
 
@@ -38,14 +40,14 @@ log = structlog.get_logger()
 
 async def split_refused(deps: WorkerDeps, batch_key: UUID) -> None:
     """Look into one refused batch of the key and part it."""
-    loan = deps.settings.call_timeout + _AROUND_A_READ
     refusal = await deps.database.transact(
-        lambda connection: splitting.lend_refusal(connection, batch_key, loan=loan)
+        lambda connection: splitting.lend_refusal(connection, batch_key, loan=LOAN)
     )
     if refusal is None:
         return
     structlog.contextvars.bind_contextvars(batch_id=str(refusal.batch_id), workspace=refusal.workspace)
-    bad = await find_bad_items(deps, refusal)
+    with keeping(deps, {refusal.batch_id: refusal.epoch}):
+        bad = await find_bad_items(deps, refusal)
     if bad is None:
         async with deps.database.connection() as connection:
             await splitting.put_off_refusal(connection, refusal, delay=deps.settings.recheck)
@@ -54,7 +56,12 @@ async def split_refused(deps: WorkerDeps, batch_key: UUID) -> None:
 
 
 async def find_bad_items(deps: WorkerDeps, refusal: Refusal) -> Mapping[str, str] | None:
-    """Say what the list of pending items has against the items of a batch; None where it should be asked again."""
+    """Say what the list of pending items has against the items of a batch; None where it should be asked again.
+
+    It is asked about the whole batch, once: it has nothing against the items of a part, or could not be read.
+    """
+    if refusal.is_part:
+        return {}
     pending = await _read_pending_items(deps, refusal)
     if not isinstance(pending, Unreadable):
         return explain(
@@ -68,10 +75,14 @@ async def find_bad_items(deps: WorkerDeps, refusal: Refusal) -> Mapping[str, str
 
 
 async def _read_pending_items(deps: WorkerDeps, refusal: Refusal) -> PendingItems | Unreadable:
+    longest = (deps.settings.call_timeout + _AROUND_A_READ).total_seconds()
     try:
-        pending = await read_pending_items(deps, reader_of(refusal.project_id, refusal.workspace))
+        async with asyncio.timeout(longest):
+            pending = await read_pending_items(deps, reader_of(refusal.project_id, refusal.workspace))
     except Unavailable as error:
         return Unreadable(reason=str(error))
+    except TimeoutError:
+        return Unreadable(reason=f"the list of pending items was not read to its end in {longest:g} s")
     if isinstance(pending, PendingItems) and not pending.is_complete:
         return Unreadable(reason="the vendor's list changed while it was read")
     return pending

@@ -10,17 +10,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 from uuid import NAMESPACE_URL, uuid5
 
 from service.core.backoff import throttle_pause
 from service.core.errors import VendorBusy
-from service.core.outcomes import NotSent, NotSentCause, Throttled
+from service.core.outcomes import InDoubt, NotSent, NotSentCause, Rejected, Throttled
 from service.core.reconciling import Unreadable
 from service.core.refusal import ListedItem
 from service.deps import WorkerDeps
 from service.flow.breakers import keep_breakers
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit
+from service.gateways.vendor.classify import Failure
 from service.gateways.vendor.lists import Listing, ReadFailed
 from service.gateways.vendor.records import PackageDetail, ReleasePackage
 
@@ -37,37 +39,6 @@ class PendingItems:
     is_complete: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceLists:
-    """What the vendor lists for a workspace."""
-
-    packages: tuple[ReleasePackage, ...]
-    items: Mapping[str, ListedItem]
-    #: Whether the packages were read to their end while they stood still. An item that is not seen proves nothing.
-    is_complete: bool
-
-
-async def read_lists(deps: WorkerDeps, place: Asking, *, key_word: str) -> WorkspaceLists | Unreadable:
-    """Read the packages whose names have a part in common, and then the pending items, of a workspace.
-
-    In this order: an item that is packaged between the two reads is seen as packaged, not as free.
-
-    Raises:
-        Unavailable: the limiter cannot be asked, or lets no read through soon.
-    """
-    packages = await read_package_list(deps, place, key_word=key_word)
-    if isinstance(packages, Unreadable):
-        return packages
-    pending = await read_pending_items(deps, place)
-    if isinstance(pending, Unreadable):
-        return pending
-    return WorkspaceLists(
-        packages=packages.records,
-        items=pending.items,
-        is_complete=packages.is_complete,
-    )
-
-
 async def read_package_list(
     deps: WorkerDeps, place: Asking, *, key_word: str | None
 ) -> Listing[ReleasePackage] | Unreadable:
@@ -79,7 +50,9 @@ async def read_package_list(
     packages = await deps.vendor.find_packages(
         place.project_id, place.workspace, key_word=key_word, before_page=_turns(deps, place)
     )
-    return await _unreadable(deps, place, packages) if isinstance(packages, ReadFailed) else packages
+    if isinstance(packages, ReadFailed):
+        return await _unreadable(deps, place, packages, "the list of packages")
+    return packages
 
 
 async def read_pending_items(deps: WorkerDeps, place: Asking) -> PendingItems | Unreadable:
@@ -92,7 +65,7 @@ async def read_pending_items(deps: WorkerDeps, place: Asking) -> PendingItems | 
         place.project_id, place.workspace, before_page=_turns(deps, place)
     )
     if isinstance(pending, ReadFailed):
-        return await _unreadable(deps, place, pending)
+        return await _unreadable(deps, place, pending, "the list of pending items")
     items = {
         item.pending_item_id: ListedItem(
             is_packaged=not item.is_unpackaged, submit_user_id=item.submit_user_id
@@ -111,7 +84,9 @@ async def read_package(deps: WorkerDeps, place: Asking, package_id: str) -> Pack
     detail = await deps.vendor.show_package(
         place.project_id, place.workspace, package_id=package_id, before_page=_turns(deps, place)
     )
-    return await _unreadable(deps, place, detail) if isinstance(detail, ReadFailed) else detail
+    if isinstance(detail, ReadFailed):
+        return await _unreadable(deps, place, detail, f"package {package_id}")
+    return detail
 
 
 def reader_of(project_id: str, workspace: str) -> Asking:
@@ -136,7 +111,7 @@ def _turns(deps: WorkerDeps, place: Asking) -> Callable[[], Awaitable[None]]:
     return take_turn
 
 
-async def _unreadable(deps: WorkerDeps, place: Asking, failed: ReadFailed) -> Unreadable:
+async def _unreadable(deps: WorkerDeps, place: Asking, failed: ReadFailed, what: str) -> Unreadable:
     """Let the other workers know what a failed read means for them."""
     pause: timedelta | None = None
     match failed.reason:
@@ -146,9 +121,25 @@ async def _unreadable(deps: WorkerDeps, place: Asking, failed: ReadFailed) -> Un
             pause = deps.settings.retry_policy.authentication_pause
         case _:
             pass  # concerns this read alone
-    error = failed.reason.error
     changed = await deps.read_permits.conclude(
         place, Permit(permit_id="-"), outcome=failed.reason, pause=pause
     )
-    await keep_breakers(deps, changed, words=error.error_msg)
-    return Unreadable(reason=error.error_msg or error.error_code or type(failed.reason).__name__)
+    await keep_breakers(deps, changed, words=failed.reason.error.error_msg)
+    return Unreadable(reason=f"{what} could not be read: {_words_of(failed.reason)}")
+
+
+def _words_of(failure: Failure) -> str:
+    """Say how a read failed: what we call it, and the vendor's own words."""
+    match failure:
+        case InDoubt(reason=reason):
+            ours = reason
+        case NotSent(cause=cause):
+            ours = cause.value
+        case Throttled():
+            ours = "throttled"
+        case Rejected():
+            ours = "rejected"
+        case _:
+            assert_never(failure)
+    error = failure.error
+    return ", ".join(str(word) for word in (ours, error.status, error.error_code, error.error_msg) if word)

@@ -15,7 +15,7 @@ from tests.support.worker_deps import worker_deps
 __all__ = ["stack_with"]
 
 
-def refused(project_id: str, *, was_in_doubt: bool) -> Refusal:
+def refused(project_id: str, *, was_in_doubt: bool = False, is_part: bool = False) -> Refusal:
     return Refusal(
         batch_id=new_id(),
         epoch=1,
@@ -28,6 +28,7 @@ def refused(project_id: str, *, was_in_doubt: bool) -> Refusal:
         no=NO_WORDS,
         refused_for=timedelta(0),
         was_in_doubt=was_in_doubt,
+        is_part=is_part,
     )
 
 
@@ -50,3 +51,17 @@ async def test_after_a_doubt_a_packaged_item_is_not_at_fault(
 
     assert found is not None
     assert list(found) == bad
+
+
+async def test_the_list_is_not_asked_again_for_a_part(
+    stack_with: StackWith, database_url: str, redis_url: str
+) -> None:
+    """It had nothing against the items when they were all together, so the part is halved without a read."""
+    async with stack_with({"authentication": "off"}) as stack:
+        refusal = refused(stack.environment["RELEASE_PROJECT_ID"], is_part=True)
+        async with worker_deps(database_url, redis_url, stack.emulator.url) as deps:
+            found = await find_bad_items(deps, refusal)
+        reads = await stack.emulator.calls("list_pending_items")
+
+    assert found == {}
+    assert reads == []

@@ -208,7 +208,7 @@ MUTATIONS = (
     ),
     Mutation(
         guard="packages of ours under the same name are no decoys",
-        file="service/flow/reconcile.py",
+        file="service/flow/looks.py",
         old="and package.package_id not in doubt.siblings",
         new="and package.package_id not in ()",
         test="tests/main_job/test_reconcile.py::test_packages_of_one_request_are_no_decoys_of_each_other",

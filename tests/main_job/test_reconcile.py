@@ -207,3 +207,40 @@ async def test_many_lost_answers_are_all_settled_and_nothing_is_doubled(
         assert faulty["drop_after"] > 0
         assert faulty["drop_before"] > 0
         await assert_ledger_agrees(stack, requests)
+
+
+async def test_a_package_is_found_without_the_list_of_pending_items(stack_with: StackWith) -> None:
+    """What the packages show needs no other list, however long that is."""
+    async with stack_with({"rules": [{"fault": "drop_after", "count": 1}]}, **QUICK) as stack:
+        await start_with_items(stack, "1")
+        accepted = await stack.submit(body("1"))
+        await stack.wait_for(accepted["id"], "released")
+
+        assert await stack.emulator.calls("list_pending_items") == []
+
+
+async def test_a_list_that_takes_longer_than_a_loan_settles_a_doubt(stack_with: StackWith) -> None:
+    """With two workers and 26 pages of 0.3 s, each look is made once, by one of them, and its end is kept."""
+    faults = {"rules": [{"fault": "drop_before", "count": 1}], "latency_seconds": 0.3}
+    async with stack_with(faults, **QUICK) as stack:
+        await start_with_items(stack, *map(str, range(2_500)))
+        await stack.start_worker()
+        accepted = await stack.submit(body("1"))
+        request = await stack.wait_for(accepted["id"], "released", within=60.0)
+        (doubt, _) = await attempts_of(stack, request)
+        reads = await stack.emulator.calls("list_pending_items")
+
+        assert [look["saw"] for look in doubt["evidence"]["looks"]] == ["absent", "absent"]
+        assert len(reads) <= 2 * 26 + 1
+
+
+async def test_a_workspace_with_long_lists_keeps_no_other_waiting(stack_with: StackWith) -> None:
+    """One worker reads the long list of a workspace; a doubt of another one is settled meanwhile."""
+    faults = {"rules": [{"fault": "drop_before", "count": 2}], "latency_seconds": 0.3}
+    async with stack_with(faults, **QUICK) as stack:
+        await start_with_items(stack, *map(str, range(2_500)))
+        await stack.emulator.register_items("ws-2", [{"pending_item_id": "1"}])
+        slow, quick = await stack.submit(body("1")), await stack.submit(body("1", workspace="ws-2"))
+        await stack.wait_for(quick["id"], "released", within=10.0)
+
+        assert (await stack.show(slow["id"]))["state"] == "in_doubt"

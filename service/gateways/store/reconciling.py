@@ -135,10 +135,10 @@ async def lend_doubts(connection: Connection, *, workspaces: int, limit: int, lo
     return [Doubt.from_row(row) for row in rows]
 
 
-# What a look saw; the batch stays in doubt and is looked at again.
+# What a look saw; the batch stays in doubt and is looked at again. The new epoch ends the loan.
 KEEP_LOOK: LiteralString = """
 WITH batch AS (
-    UPDATE batches SET not_before = now() + $3::interval
+    UPDATE batches SET epoch = epoch + 1, not_before = now() + $3::interval
     WHERE id = $1 AND epoch = $2 AND state = 'in_doubt'
     RETURNING id
 )

@@ -32,6 +32,8 @@ class Refusal:
     refused_for: timedelta
     #: Whether a call with these items was in doubt: then they may be in a package of ours.
     was_in_doubt: bool
+    #: Whether the batch is a part of one that was refused before.
+    is_part: bool
 
     @classmethod
     def from_row(cls, row: Record) -> Self:
@@ -53,6 +55,7 @@ class Refusal:
             ),
             refused_for=row["refused_for"],
             was_in_doubt=row["was_in_doubt"],
+            is_part=row["parent_id"] is not None,
         )
 
 
@@ -74,7 +77,7 @@ WITH RECURSIVE lent AS (
     SELECT p.id, p.parent_id FROM batches AS p JOIN lineage AS l ON p.id = l.parent_id
 )
 SELECT
-    l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name,
+    l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name, l.parent_id,
     a.number, a.http_status, a.error_code, a.error_msg, a.vendor_request_id, now() - a.finished_at AS refused_for,
     EXISTS (
         SELECT FROM attempts AS d JOIN lineage AS n ON n.id = d.batch_id WHERE d.outcome = 'in_doubt'
@@ -99,9 +102,10 @@ async def lend_refusal(connection: Connection, batch_key: UUID, *, loan: timedel
     return None if row is None else Refusal.from_row(row)
 
 
-# A refused batch that cannot be looked into yet.
+# A refused batch that cannot be looked into yet. The new epoch ends the loan.
 PUT_OFF_REFUSAL: LiteralString = """
-UPDATE batches SET not_before = now() + $3::interval WHERE id = $1 AND epoch = $2 AND state = 'refused'
+UPDATE batches SET epoch = epoch + 1, not_before = now() + $3::interval
+WHERE id = $1 AND epoch = $2 AND state = 'refused'
 """
 
 
