@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.core.backoff import THROTTLE_PAUSE, Backoff, throttle_pause
@@ -179,6 +179,7 @@ def test_a_no_after_a_doubt_is_not_taken_at_its_word(
 
 
 @given(outcome=outcomes, before=st.integers(0, 30), policy=policies)
+@example(outcome=NotSent(cause=NotSentCause.UNREACHABLE, error=WORDLESS), before=2, policy=POLICY)
 def test_a_last_call_that_was_not_sent_after_a_doubt_fails_nothing(
     outcome: Outcome, before: int, policy: RetryPolicy
 ) -> None:
