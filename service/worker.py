@@ -137,7 +137,7 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
         )
 
 
-def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> SafeWorker:
     """Build the arq worker that answers doorbells."""
     timeout = deps.settings.call_timeout + AROUND_THE_CALL
     return SafeWorker(
@@ -151,7 +151,7 @@ def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> Worker:
     )
 
 
-def queue_door_worker(deps: WorkerDeps, intake: Intake, redis: ArqRedis) -> Worker:
+def queue_door_worker(deps: WorkerDeps, intake: Intake, redis: ArqRedis) -> SafeWorker:
     """Build the arq worker that takes release requests from the queue door."""
     return SafeWorker(
         functions=[
@@ -211,7 +211,7 @@ async def look_again(ctx: dict[str, Any]) -> None:
         log.exception(LogEvent.LOOK_FAILED)
 
 
-async def supervise(build: Callable[[], Worker], drain: Drain, grace: timedelta) -> None:
+async def supervise(build: Callable[[], SafeWorker], drain: Drain, grace: timedelta) -> None:
     """Keep an arq worker running until the process is told to stop, and build it anew whenever it ends."""
     workers: list[Worker] = []
     while not drain.requested.is_set():
@@ -225,6 +225,7 @@ async def supervise(build: Callable[[], Worker], drain: Drain, grace: timedelta)
             await first_of(asyncio.create_task(asyncio.sleep(_REBUILD_PAUSE_SECONDS)), drain.requested)
             continue
         await finish_jobs(workers, drain, grace)
+        await worker.stop_polling(polling)
         await end_tasks([polling])
     await finish_jobs(workers, drain, grace)
 

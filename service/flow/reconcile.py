@@ -208,14 +208,18 @@ async def run_reconciles(deps: WorkerDeps) -> None:
 
 
 async def _run_looks(deps: WorkerDeps) -> None:
-    """Look again and again; a round that fails is only the next one's reason."""
+    """Look again and again; a round that fails is only the next one's reason, and the first of several is said."""
     period = min(deps.settings.sweep_period, deps.settings.recheck / 2)
+    is_away = False
     while True:
         found = 0
         try:
             found = await reconcile_once(deps)
+            is_away = False
         except Unavailable as error:
-            log.warning(LogEvent.RECONCILE_FAILED, reason=str(error))
+            if not is_away:
+                log.warning(LogEvent.RECONCILE_FAILED, reason=str(error))
+            is_away = True
         except Exception:
             log.exception(LogEvent.RECONCILE_FAILED)
         if not found:

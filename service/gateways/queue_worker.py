@@ -1,6 +1,7 @@
 """arq's worker, made to survive what others put into Redis: it drops what it cannot use, and goes on."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 import structlog
@@ -12,11 +13,24 @@ from redis.exceptions import ResponseError
 from service.core.telemetry import LogEvent
 from service.gateways.queue import is_refusal_of_a_key
 
+#: Redis takes longer only where it hangs.
+_LONGEST_POLL_SECONDS = 1.0
+
 log = structlog.get_logger()
 
 
 class SafeWorker(Worker):
     """An arq worker that no entry and no key of a wrong type ends, and that stops at once when told to."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arq's own
+        super().__init__(**settings)
+        self._between_polls = asyncio.Lock()
+
+    async def stop_polling(self, polling: asyncio.Task[None]) -> None:
+        """Cancel the loop of polls between two of them: redis-py would complain of a pipeline that is left open."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_POLL_SECONDS), self._between_polls:
+                polling.cancel()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
@@ -61,6 +75,10 @@ class SafeWorker(Worker):
             self._log_dropped(f"{job_id[:100]!r}: {error}")
 
     async def _poll_iteration(self) -> None:
+        async with self._between_polls:
+            await self._poll_safely()
+
+    async def _poll_safely(self) -> None:
         try:
             await super()._poll_iteration()
         except ResponseError as error:

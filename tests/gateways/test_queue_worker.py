@@ -19,10 +19,8 @@ from tests.support.waiting import eventually
 QUEUE = "jobs"
 
 
-@asynccontextmanager
-async def worker_of(redis: ArqRedis, *functions: Function) -> AsyncIterator[asyncio.Task[None]]:
-    """Run an arq worker beside the block."""
-    worker = SafeWorker(
+def new_worker(redis: ArqRedis, *functions: Function) -> SafeWorker:
+    return SafeWorker(
         functions=functions,
         redis_pool=redis,
         queue_name=QUEUE,
@@ -31,11 +29,17 @@ async def worker_of(redis: ArqRedis, *functions: Function) -> AsyncIterator[asyn
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
     )
+
+
+@asynccontextmanager
+async def worker_of(redis: ArqRedis, *functions: Function) -> AsyncIterator[asyncio.Task[None]]:
+    """Run an arq worker beside the block."""
+    worker = new_worker(redis, *functions)
     polling = asyncio.create_task(worker.async_run())
     try:
         yield polling
     finally:
-        polling.cancel()
+        await worker.stop_polling(polling)
         await asyncio.wait([polling])
 
 
@@ -69,6 +73,30 @@ async def test_a_job_that_redis_forgot_is_not_run_beside_itself(redis_url: str) 
     await redis.aclose()
 
     assert most == 1
+
+
+async def test_a_worker_that_is_stopped_leaves_no_pipeline_open(redis_url: str) -> None:
+    """Forty workers are stopped at any moment of a busy poll: redis-py has nothing to complain of."""
+    redis = open_redis(redis_url, max_connections=40, retries=0)
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(str(context["message"])))
+
+    async def quick(ctx: dict[str, Any]) -> None:
+        """Take no time."""
+
+    for moment in range(40):
+        for number in range(10):
+            await redis.enqueue_job("quick", _job_id=f"{moment}-{number}", _queue_name=QUEUE)
+        worker = new_worker(redis, func(quick, name="quick"))
+        polling = asyncio.create_task(worker.async_run())
+        await asyncio.sleep(0.001 * (moment % 20))  # the moment of the stop
+        await worker.stop_polling(polling)
+        await asyncio.wait([polling])
+    await redis.aclose()
+    gc.collect()
+
+    assert complaints == []
 
 
 async def test_jobs_that_end_without_redis_leave_nothing_unseen(tmp_path: Path) -> None:
