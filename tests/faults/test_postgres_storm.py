@@ -9,7 +9,14 @@ import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
 from tests.faults.conftest import StackOn
-from tests.faults.load import Load, assert_all_released, seconds_from_a_kill, seconds_to_first_release
+from tests.faults.load import (
+    Load,
+    assert_all_released,
+    nothing_is_unfinished,
+    seconds_from_a_kill,
+    seconds_to_first_release,
+)
+from tests.faults.test_quiet_faults import events_of
 from tests.support.proxy import Mode, PostgresProxy
 from tests.support.servers import frozen
 from tests.support.stack import Stack, body
@@ -74,14 +81,14 @@ async def test_the_work_goes_on_by_itself(
 async def test_swallowed_connections_are_given_up(
     stack_on: StackOn, database_url: str, proxy: PostgresProxy, redis_url: str, record_property: Recorder
 ) -> None:
-    """Connections that take everything and answer nothing are opened anew once their time is over; no task hangs."""
+    """Connections that take everything and answer nothing, for ever, are opened anew soon; no task hangs or fails."""
     async with stack_on(proxy.url, redis_url) as stack:
         stack.database_url = database_url
         load = Load(stack)
         async with load.running():
             await eventually(stack.emulator.packages, within=10.0)
             proxy.swallow()
-            await asyncio.sleep(2.0)  # the length of the outage
+            await asyncio.sleep(3.0)  # the length of the outage
             proxy.mode = Mode.PASS
             seconds = await seconds_to_first_release(stack)
         await assert_all_released(stack, load)
@@ -89,6 +96,7 @@ async def test_swallowed_connections_are_given_up(
         record_property("seconds_to_first_release", seconds)
         assert seconds < SOON
         await assert_all_end_in_peace(stack)
+        assert [event for event in events_of(stack) if event.keys() & {"exception", "stack"}] == []
 
 
 @pytest.mark.usefixtures("own_database_url")
@@ -100,6 +108,23 @@ async def test_work_that_waits_is_released_soon_after_postgres_is_back(
         accepted = await stack.submit(body("1"))
         seconds = await seconds_from_a_kill(stack, own_postgres, outage=1.0)
         await stack.wait_for(accepted["id"], "released")
+
+        record_property("seconds_to_first_release", seconds)
+        assert seconds < SOON
+
+
+async def test_work_that_waits_is_released_soon_after_connections_have_died_in_silence(
+    stack_on: StackOn, database_url: str, proxy: PostgresProxy, redis_url: str, record_property: Recorder
+) -> None:
+    """Where every connection of an idle process is swallowed for good, the first to be noticed saves the others."""
+    async with stack_on(proxy.url, redis_url) as stack:
+        stack.database_url = database_url
+        await stack.submit(body("1"))
+        proxy.swallow()
+        await asyncio.sleep(3.0)  # the length of the outage
+        proxy.mode = Mode.PASS
+        seconds = await seconds_to_first_release(stack)
+        await eventually(lambda: nothing_is_unfinished(database_url), within=10.0)
 
         record_property("seconds_to_first_release", seconds)
         assert seconds < SOON

@@ -9,6 +9,9 @@ from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 SOCKET_NAME = ".s.PGSQL.5432"
+#: Type and length of the message with the id of the backend, and the first byte of that id.
+_BACKEND_ID = b"K\x00\x00\x00\x0c\x00"
+_OTHER_BACKEND_ID = b"K\x00\x00\x00\x0c\x70"
 
 
 class Mode(Enum):
@@ -31,6 +34,8 @@ class PostgresProxy:
         self.lost = 0
         #: Whether a chosen message is cut off before the server has it.
         self.cuts_messages = False
+        #: Whether clients are told ids of backends that are not PostgreSQL's, as poolers do.
+        self.renames_backends = False
         self._upstream = Path(parse_qs(urlsplit(server_url).query)["host"][0]) / SOCKET_NAME
         self._listens_at = directory / SOCKET_NAME
         self._pattern: bytes | None = None
@@ -132,6 +137,8 @@ class _Connection:
 
     async def _pass_to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (data := await self._read(reader)) and not self._is_answer_lost:
+            if self._proxy.renames_backends:
+                data = data.replace(_BACKEND_ID, _OTHER_BACKEND_ID)
             self._pass_on(writer, data)
         self._proxy.lost += bool(data) and self._is_answer_lost
         self.cut()

@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from service import __version__
 from service.core.errors import DatabaseUnavailable
 from service.core.telemetry import LogEvent
+from service.gateways.store.liveness import Liveness, PooledConnection
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
@@ -72,8 +73,9 @@ class PoolSize:
 class Database:
     """A pool of connections; every use of it either works or raises ``DatabaseUnavailable``."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
         self._pool = pool
+        self._liveness = Liveness(dsn, self._give_up)
         #: By the event loop's clock: when PostgreSQL was of use last, and since when it is not.
         self._used_at = 0.0
         self._lost_at: float | None = None
@@ -92,6 +94,7 @@ class Database:
                 max_size=size.largest,
                 init=_prepare_connection,
                 reset=_keep_session,
+                connection_class=PooledConnection,
                 timeout=_ACQUIRE_TIMEOUT_SECONDS,
                 command_timeout=_COMMAND_TIMEOUT_SECONDS,
                 server_settings={
@@ -101,7 +104,7 @@ class Database:
                     "jit": "off",
                 },
             )
-        return cls(pool)
+        return cls(pool, dsn)
 
     async def close(self, *, within: timedelta = timedelta(seconds=1)) -> None:
         """Close every connection; those still busy after the given time are cut."""
@@ -114,6 +117,8 @@ class Database:
     async def connection(self, *, longest: timedelta = _LONGEST_USE) -> AsyncIterator[Connection]:
         """Lend a connection outside any transaction, for this long at most: then it is cut.
 
+        It is for statements alone: waiting for anything else would look like a dead connection.
+
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or no connection came free in time.
         """
@@ -121,7 +126,8 @@ class Database:
             async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS) as connection:
                 cut = asyncio.get_running_loop().call_later(longest.total_seconds(), connection.terminate)
                 try:
-                    yield connection
+                    with self._liveness.watching(connection):
+                        yield connection
                 except TimeoutError:
                     await self._give_up(connection)
                     raise
