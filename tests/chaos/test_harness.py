@@ -46,8 +46,8 @@ def test_too_many_calls_in_a_second_are_noticed() -> None:
 
 def test_too_many_calls_at_once_are_noticed() -> None:
     """A call is under way until its connection ends, or its time is up."""
-    long = [Passage(began=0.14 * n) for n in range(2 * CONCURRENCY + 1)]
-    short = [Passage(began=2.0 * n) for n in range(2 * CONCURRENCY + 1)]
+    long = [Passage(began=0.14 * n) for n in range(CONCURRENCY + 2)]
+    short = [Passage(began=2.0 * n) for n in range(CONCURRENCY + 2)]
 
     assert long[-1].began < LONGEST_CALL
     assert_calls_keep_the_limits(short)
