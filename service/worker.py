@@ -187,7 +187,7 @@ async def look(ctx: dict[str, Any], key: str) -> None:
     ctx["batch_key"] = batch_key = UUID(hex=key)
     structlog.contextvars.bind_contextvars(batch_key=key)
     try:
-        await answer_doorbell(deps, batch_key)
+        ctx["has_called"] = await answer_doorbell(deps, batch_key)
     except Unavailable as error:
         log.warning(LogEvent.LOOK_FAILED, reason=str(error))
     except Exception:
@@ -204,7 +204,7 @@ async def look_again(ctx: dict[str, Any]) -> None:
     if batch_key is None:
         return
     try:
-        await look_later(deps, batch_key)
+        await look_later(deps, batch_key, has_called=ctx.get("has_called", False))
     except Unavailable as error:
         log.warning(LogEvent.BELL_LOST, reason=str(error))
     except Exception:

@@ -48,21 +48,25 @@ class Due:
     closed_by: ClosedBy | None
 
 
-async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> None:
-    """Send at most one batch of the key: due, permit, seal, call, settle. Or look into one that was refused."""
+async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> bool:
+    """Send at most one batch of the key: due, permit, seal, call, settle. Or look into one that was refused.
+
+    Returns whether a call was made, whose place among the calls at once is free now.
+    """
     lane = await look_at(deps, batch_key)
     if lane.has_refused_due:
         await split_refused(deps, batch_key)
-        return
+        return False
     due = decide_due(lane, batch_key, deps)
     if due is None:
-        return
+        return False
     permit = await take_permit(deps, due)
     if permit is None:
-        return
+        return False
     claimed = await claim_or_give_back(deps, due, permit)
     if claimed is not None:
         await release_batch(deps, claimed, asking=due.asking, permit=permit)
+    return claimed is not None
 
 
 async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
@@ -225,11 +229,12 @@ async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
     )
 
 
-async def look_later(deps: WorkerDeps, batch_key: UUID) -> None:
+async def look_later(deps: WorkerDeps, batch_key: UUID, *, has_called: bool) -> None:
     """Ring for the next look at a key, where something of it waits.
 
     What is put off, such as a batch between attempts, must not keep new items of its key waiting. Only a hold does,
-    and an open window, which they prolong.
+    and an open window, which they prolong. A key that waits for a place among the calls at once may have the one that
+    its own call has just left.
 
     Raises:
         Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
@@ -242,6 +247,9 @@ async def look_later(deps: WorkerDeps, batch_key: UUID) -> None:
     closes_at = _closing(lane, deps)
     moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
     if not moments:
+        return
+    if has_called and lane.held_for is WaitReason.CONCURRENCY and min(moments) <= lane.now:
+        await deps.doorbells.ring_at_once(batch_key)
         return
     moment = max(min(moments), lane.held_until or lane.now)
     if moment == put_off_to and moment != closes_at and moment > lane.now:

@@ -109,7 +109,10 @@ async def expire_late_items(deps: WorkerDeps) -> int:
 
 
 async def ring_lost_bells(deps: WorkerDeps) -> int:
-    """Ring for every key whose work has been due for too long; for all keys when Redis has forgotten everything."""
+    """Ring for every key whose work has been due for too long; for all keys when Redis has forgotten everything.
+
+    A doorbell that was rung by a clock that is ahead of this worker's would wait for as long as they differ.
+    """
     has_lost_all = await _has_lost_all(deps)
     async with deps.database.connection() as connection:
         keys = await lanes.overdue_keys(
@@ -121,25 +124,11 @@ async def ring_lost_bells(deps: WorkerDeps) -> int:
     rung = 0
     for key in keys:
         try:
-            rung += await ring_overdue(deps, key)
+            rung += await deps.doorbells.ring_at_once(key)
         except QueueUnavailable as error:
             log.warning(LogEvent.QUEUE_LOST, reason=str(error), keys=len(keys))
             break
     return rung
-
-
-async def ring_overdue(deps: WorkerDeps, batch_key: UUID) -> bool:
-    """Ring for a key, or let the doorbell that waits sound; False where that was all.
-
-    One that was rung by a clock that is ahead of this worker's would wait for as long as they differ.
-
-    Raises:
-        QueueUnavailable: Redis does not answer; the next sweep will ring.
-    """
-    is_new = await deps.doorbells.ring(batch_key, delay=timedelta(0))
-    if not is_new:
-        await deps.doorbells.hasten(batch_key)
-    return is_new
 
 
 async def _has_lost_all(deps: WorkerDeps) -> bool:

@@ -154,6 +154,17 @@ class Doorbells:
                         return bell is _Bell.RUNG
         return False
 
+    async def ring_at_once(self, batch_key: UUID) -> bool:
+        """Have a worker look at the key now, also where its doorbell was to wait; False where that was all.
+
+        Raises:
+            QueueUnavailable: Redis does not answer; the sweep will ring.
+        """
+        is_new = await self.ring(batch_key, delay=timedelta(0))
+        if not is_new:
+            await self.hasten(batch_key)
+        return is_new
+
     async def ring_later(self, batch_key: UUID, *, delay: timedelta) -> None:
         """Have a worker look at the key after the delay, or earlier where that has been asked for.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import orjson
@@ -11,12 +11,14 @@ import pytest
 
 from service.core.errors import DatabaseUnavailable
 from service.core.ids import new_id
-from service.core.model import ClosedBy
+from service.core.model import ClosedBy, WaitReason
 from service.core.submission import Defaults, Submission, read_submission
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
-from service.flow.batch import Due, claim_batch
+from service.flow.batch import Due, claim_batch, look_later
 from service.gateways.limits import Asking
+from service.gateways.queue import DOORBELL_QUEUE, bell_id, now_ms
+from service.gateways.store import lanes
 from service.gateways.store.accepting import NewRequest
 from tests.support.logs import caught_log
 from tests.support.worker_deps import worker_deps
@@ -92,3 +94,21 @@ async def test_only_what_is_committed_is_told(database_url: str, redis_url: str)
 
     assert [event for event in sealing if event.startswith("batch.")] == ["batch.sealed"]
     assert [event for event in claiming if event.startswith("batch.")] == ["batch.claimed"]
+
+
+@pytest.mark.parametrize("has_called", [True, False])
+async def test_a_key_takes_the_place_that_its_own_call_has_left(
+    database_url: str, redis_url: str, *, has_called: bool
+) -> None:
+    """Its doorbell sounds at once, though it was to wait for a place; where no call was made it waits."""
+    async with worker_deps(database_url, redis_url, RELEASE_BATCH_QUIET_SECONDS="0") as deps:
+        key = (await accepted(deps)).batch_key
+        await deps.doorbells.ring(key, delay=timedelta(seconds=60))
+        async with deps.database.connection() as connection:
+            await lanes.hold(connection, key, reason=WaitReason.CONCURRENCY, delay=timedelta(seconds=60))
+        await look_later(deps, key, has_called=has_called)
+        sounds_at = await deps.redis.zscore(DOORBELL_QUEUE, bell_id(key, 0))
+        now = now_ms()
+
+    assert sounds_at is not None
+    assert (sounds_at <= now) is has_called

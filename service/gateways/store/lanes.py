@@ -29,8 +29,9 @@ class Lane:
     sealed_tries: int
     #: The earliest time at which a refused batch of this key may be looked into.
     refused_from: datetime | None
-    #: Until when the key is held back.
+    #: Until when the key is held back, and why.
     held_until: datetime | None
+    held_for: WaitReason | None
 
     @classmethod
     def from_row(cls, row: Record) -> Self:
@@ -53,6 +54,7 @@ class Lane:
             sealed_tries=row["sealed_tries"],
             refused_from=row["refused_from"],
             held_until=row["held_until"],
+            held_for=WaitReason(row["held_for"]) if row["held_for"] is not None else None,
         )
 
     @property
@@ -100,7 +102,8 @@ SELECT
         ), 0
     ) AS sealed_tries,
     (SELECT min(not_before) FROM batches WHERE batch_key = $1 AND state = 'refused') AS refused_from,
-    (SELECT until FROM holds WHERE batch_key = $1) AS held_until
+    (SELECT until FROM holds WHERE batch_key = $1) AS held_until,
+    (SELECT reason FROM holds WHERE batch_key = $1) AS held_for
 """
 
 
