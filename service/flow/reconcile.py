@@ -8,6 +8,7 @@ If it dies here: the loan of the batch ends within seconds and the next reconcil
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -170,11 +171,12 @@ def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Do
         case Resend():
             return Conclusion(batch_state=BatchState.SEALED, item_state=ItemState.BATCHED)
         case Fail():
-            return Conclusion(batch_state=BatchState.FAILED, item_state=ItemState.FAILED, error=_USED_UP)
+            error = replace(_USED_UP, vendor=doubt.last_words)
+            return Conclusion(batch_state=BatchState.FAILED, item_state=ItemState.FAILED, error=error)
         case Reject():
             return _refusal_of(doubt)
         case GiveUp(reason=reason):
-            error = ItemError(code="in-doubt", message=reason, retryable=False, vendor=None)
+            error = ItemError(code="in-doubt", message=reason, retryable=False, vendor=doubt.last_words)
             return Conclusion(
                 batch_state=BatchState.NEEDS_ATTENTION, item_state=ItemState.NEEDS_ATTENTION, error=error
             )

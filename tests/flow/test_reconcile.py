@@ -28,6 +28,7 @@ def a_doubt(item: str) -> Doubt:
         attempt_number=1,
         in_doubt_since=NOW,
         refusal=None,
+        last_words=None,
         evidence={},
         now=NOW + timedelta(seconds=1),
     )

@@ -172,8 +172,8 @@ async def test_the_batch_of_a_killed_worker_is_settled(stack_with: StackWith) ->
 
 
 async def test_attempts_that_end_in_doubt_and_absence_are_used_up(stack_with: StackWith) -> None:
-    """A vendor that never answers and never acts is asked for the maximum of attempts; then the request has failed."""
-    faults = {"rules": [{"fault": "drop_before"}]}
+    """A vendor that fails and never acts is asked as often as allowed; then the request has failed, with its words."""
+    faults = {"rules": [{"fault": "500_before"}]}
     async with stack_with(faults, RELEASE_MAX_ATTEMPTS="2", **QUICK) as stack:
         await start_with_items(stack, "1")
         accepted = await stack.submit(body("1"))
@@ -181,6 +181,7 @@ async def test_attempts_that_end_in_doubt_and_absence_are_used_up(stack_with: St
 
         assert len(await stack.emulator.calls()) == 2
         assert request["error"]["code"] == "attempts-used-up"
+        assert request["error"]["vendor"]["status"] == 500
 
 
 @pytest.mark.parametrize("already_packaged", ["strict", "lax"])

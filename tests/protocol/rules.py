@@ -151,6 +151,7 @@ def _doubt_of(batch: Batch, variant: Variant, *, is_over: bool) -> Doubt:
         attempt_number=1,
         in_doubt_since=NOW - (BUDGET if is_over else SETTLE),
         refusal=NO if batch.was_refused else None,
+        last_words=None,
         evidence={"absent_since": (NOW - absent_for).isoformat()} if absent_for else {},
         now=NOW,
     )

@@ -34,6 +34,8 @@ class Doubt:
     in_doubt_since: datetime
     #: The vendor's no, where the last call was answered with one.
     refusal: VendorError | None
+    #: What the vendor said to the last call, if anything.
+    last_words: VendorError | None
     #: What earlier looks saw.
     evidence: Mapping[str, Any]
     now: datetime
@@ -66,15 +68,14 @@ class Doubt:
             siblings=frozenset(row["siblings"]),
             attempt_number=row["number"],
             in_doubt_since=row["finished_at"],
-            refusal=_refusal(row),
+            refusal=_words(row) if row["outcome"] == AttemptOutcome.REJECTED else None,
+            last_words=_words(row) if row["http_status"] is not None else None,
             evidence=row["evidence"] or {},
             now=row["now"],
         )
 
 
-def _refusal(row: Record) -> VendorError | None:
-    if row["outcome"] != AttemptOutcome.REJECTED:
-        return None
+def _words(row: Record) -> VendorError:
     return VendorError(
         status=row["http_status"],
         error_code=row["error_code"],
