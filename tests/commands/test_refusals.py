@@ -1,5 +1,7 @@
 """What commands say where something that they need is missing: one sentence, at once, and no traceback."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,18 +103,40 @@ async def test_where_postgres_refuses_nobody_waits(
     assert said.count("\n") == 1
 
 
-async def test_a_role_without_rights_is_told(empty_database_url: str, start_service: StartService) -> None:
-    """A role that may not make tables is told so, in one sentence."""
-    connection = await asyncpg.connect(empty_database_url)
+@asynccontextmanager
+async def guest_of(database_url: str) -> AsyncIterator[str]:
+    """Lend the address of a database for a role that may do nothing there."""
+    connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE ROLE release_test_guest LOGIN PASSWORD 'guest'")
-    url = urlsplit(empty_database_url)
-    guest = url._replace(netloc=f"release_test_guest:guest@{url.netloc.rpartition('@')[2]}").geturl()
+    url = urlsplit(database_url)
     try:
-        said = await said_by(start_service, "migrate", database_url=guest)
+        yield url._replace(netloc=f"release_test_guest:guest@{url.netloc.rpartition('@')[2]}").geturl()
     finally:
         await connection.execute("DROP ROLE release_test_guest")
         await connection.close()
 
+
+async def test_a_role_that_may_make_no_tables_is_told(
+    empty_database_url: str, start_service: StartService
+) -> None:
+    """The schema is not made, and one sentence says why."""
+    async with guest_of(empty_database_url) as guest:
+        said = await said_by(start_service, "migrate", database_url=guest)
+
     assert said == (
         "batch-release: PostgreSQL refuses (permission denied for schema public): check the rights of the role.\n"
     )
+
+
+@pytest.mark.parametrize("command", ["audit", "list"])
+async def test_a_role_that_may_not_read_is_told(
+    database_url: str, start_service: StartService, command: str
+) -> None:
+    """It can connect and see nothing; one sentence says so."""
+    async with guest_of(database_url) as guest:
+        said = await said_by(start_service, *COMMANDS[command], database_url=guest)
+
+    assert said.endswith(
+        "\nbatch-release: PostgreSQL does not answer: permission denied for table schema_migrations\n"
+    )
+    assert "Traceback" not in said
