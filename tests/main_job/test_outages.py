@@ -158,7 +158,7 @@ async def test_a_second_sigterm_gives_the_running_call_up_as_in_doubt(own_stack:
     worker.send(signal.SIGTERM)
     await worker.wait_for_line("drain.started")
     worker.send(signal.SIGTERM)
-    code = await worker.wait(within=2.0)
+    code = await worker.wait(within=4.0)
 
     assert code == 0
     assert (await own_stack.show(accepted["id"]))["state"] == "in_doubt"
