@@ -32,7 +32,7 @@ class LogEvent(StrEnum):
     #: reason; once for each pool of connections, until PostgreSQL is of use again
     DATABASE_LOST = "database.lost"
     #: pid; PostgreSQL waits for us while we wait for it, so the pool's connections are opened anew
-    CONNECTION_SILENT = "connection.silent"
+    CONNECTION_DROPPED = "connection.dropped"
     #: with the traceback; whether a connection is silent could not be asked, for a fault of ours
     CONNECTION_UNCHECKED = "connection.unchecked"
     #: reason, try

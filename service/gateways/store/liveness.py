@@ -109,7 +109,7 @@ class Liveness:
 
     async def _end_silent(self, use: _Use) -> None:
         self._lasting.discard(use)
-        log.warning(LogEvent.CONNECTION_SILENT, pid=use.pid)
+        log.warning(LogEvent.CONNECTION_DROPPED, pid=use.pid)
         await self._give_up(use.connection)
 
 
