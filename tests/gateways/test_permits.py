@@ -28,7 +28,7 @@ from service.core.outcomes import (
     VendorError,
 )
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.limits import Asking, Credential, Limits, tolerance_of
+from service.gateways.limits import READ, Asking, Credential, Limits, tolerance_of
 from service.gateways.permits import Permit, Permits, Refused
 from service.gateways.queue import open_redis
 from tests.support.waiting import eventually
@@ -750,6 +750,29 @@ async def test_calls_that_gather_after_their_permits_are_spaced_when_written(red
 
     assert len(times) == 8
     assert most_in_a_second(times) == 5
+
+
+async def test_reads_wait_for_no_create(redis: ArqRedis) -> None:
+    """One create is allowed before the credential is proven, and its worker may be dead: lists are read meanwhile."""
+    creates = await proven(redis, limits(concurrency=1))
+    await redis.delete("release:permits:c:proven:k")
+    reads = Permits(redis, limits(concurrency=1), credential=CREDENTIAL, operation=READ)
+    await grant(creates, asking())
+    refused = await creates.ask(asking())
+
+    assert isinstance(refused, Refused)
+    assert isinstance(await reads.ask(asking()), Permit)
+
+
+async def test_where_nothing_is_signed_there_is_nothing_to_prove(redis: ArqRedis) -> None:
+    """Without a credential as many calls as allowed are made at once, from the first."""
+    nobody = Credential(name="none", key_digest="none", has_to_prove_itself=False)
+    permits = Permits(redis, limits(concurrency=3), credential=nobody)
+    await permits.prepare()
+    await redis.delete("release:permits:settling")
+    answers = [await permits.ask(asking()) for _ in range(4)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True, True, True, False]
 
 
 async def write(permits: Permits, who: Asking, permit: Permit) -> float:

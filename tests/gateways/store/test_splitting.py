@@ -10,7 +10,8 @@ from service.core.ids import new_id
 from service.core.model import BatchState
 from service.gateways.store.batches import Lease, claim_sealed
 from service.gateways.store.database import Connection, Database, PoolSize
-from service.gateways.store.splitting import Refusal, end_refused, lend_refusal
+from service.gateways.store.leases import extend_loans
+from service.gateways.store.splitting import Refusal, end_refused, lend_refusal, put_off_refusal
 
 KEY = UUID(int=1)
 ADD_REFUSED = """
@@ -62,6 +63,31 @@ async def test_a_refused_batch_is_lent_once_at_a_time(database: Database) -> Non
     """As long as the loan lasts nobody else looks into it."""
     assert await lend(database, timedelta(seconds=60)) is not None
     assert await lend(database, timedelta(seconds=60)) is None
+
+
+async def extend(database: Database, refusal: Refusal) -> None:
+    async with database.connection() as connection:
+        await extend_loans(connection, {refusal.batch_id: refusal.epoch}, loan=timedelta(seconds=60))
+
+
+async def test_a_loan_is_extended_while_it_lasts(database: Database) -> None:
+    """A look that goes on keeps the batch for itself."""
+    refusal = await lend(database, timedelta(0))
+    assert refusal is not None
+    await extend(database, refusal)
+
+    assert await lend(database, timedelta(0)) is None
+
+
+async def test_a_late_beat_keeps_nobody_from_a_batch_that_was_put_off(database: Database) -> None:
+    """A look that ended has ended its loan: a beat that comes after it changes nothing."""
+    refusal = await lend(database, timedelta(seconds=60))
+    assert refusal is not None
+    async with database.connection() as connection:
+        await put_off_refusal(connection, refusal, delay=timedelta(0))
+    await extend(database, refusal)
+
+    assert await lend(database, timedelta(0)) is not None
 
 
 async def test_a_batch_is_parted_once(database: Database) -> None:
