@@ -114,7 +114,7 @@ async def _settle_doubt(deps: WorkerDeps, doubt: Doubt, look: Look) -> None:
         absent_for=doubt.absent_for,
         in_doubt_for=doubt.in_doubt_for,
         has_attempts_left=has_attempts_left(doubt, deps.settings.retry_policy),
-        was_refused=doubt.refusal is not None,
+        was_refused=doubt.was_refused,
     )
     decision = decide(look, standing, policy=deps.settings.reconcile_policy)
     if isinstance(decision, LookAgain):
@@ -186,7 +186,7 @@ def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Do
 
 def _refusal_of(doubt: Doubt) -> Conclusion:
     """Say where the last no takes a batch: to its end, or to a split where one of several items may be at fault."""
-    no = doubt.refusal or NO_WORDS
+    no = doubt.last_words or NO_WORDS
     if len(doubt.pending_item_ids) > 1 and may_be_an_item(no):
         return Conclusion(batch_state=BatchState.REFUSED, item_state=ItemState.BATCHED, error=rejection(no))
     return Conclusion(batch_state=BatchState.REJECTED, item_state=ItemState.REJECTED, error=rejection(no))

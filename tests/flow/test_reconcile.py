@@ -27,7 +27,7 @@ def a_doubt(item: str) -> Doubt:
         siblings=frozenset(),
         attempt_number=1,
         in_doubt_since=NOW,
-        refusal=None,
+        was_refused=False,
         last_words=None,
         evidence={},
         now=NOW + timedelta(seconds=1),

@@ -111,7 +111,7 @@ def after_look(batch: Batch, look: Look, variant: Variant, *, is_over: bool) -> 
         absent_for=doubt.absent_for,
         in_doubt_for=doubt.in_doubt_for,
         has_attempts_left=has_attempts_left(doubt, retries(variant.most_tries)),
-        was_refused=doubt.refusal is not None,
+        was_refused=doubt.was_refused,
     )
     policy = ReconcilePolicy(
         recheck=RECHECK,
@@ -150,8 +150,8 @@ def _doubt_of(batch: Batch, variant: Variant, *, is_over: bool) -> Doubt:
         siblings=frozenset(),
         attempt_number=1,
         in_doubt_since=NOW - (BUDGET if is_over else SETTLE),
-        refusal=NO if batch.was_refused else None,
-        last_words=None,
+        was_refused=batch.was_refused,
+        last_words=NO if batch.was_refused else None,
         evidence={"absent_since": (NOW - absent_for).isoformat()} if absent_for else {},
         now=NOW,
     )

@@ -32,8 +32,8 @@ class Doubt:
     siblings: frozenset[str]
     attempt_number: int
     in_doubt_since: datetime
-    #: The vendor's no, where the last call was answered with one.
-    refusal: VendorError | None
+    #: Whether the last call was answered with a no.
+    was_refused: bool
     #: What the vendor said to the last call, if anything.
     last_words: VendorError | None
     #: What earlier looks saw.
@@ -68,14 +68,16 @@ class Doubt:
             siblings=frozenset(row["siblings"]),
             attempt_number=row["number"],
             in_doubt_since=row["finished_at"],
-            refusal=_words(row) if row["outcome"] == AttemptOutcome.REJECTED else None,
-            last_words=_words(row) if row["http_status"] is not None else None,
+            was_refused=row["outcome"] == AttemptOutcome.REJECTED,
+            last_words=_words(row),
             evidence=row["evidence"] or {},
             now=row["now"],
         )
 
 
-def _words(row: Record) -> VendorError:
+def _words(row: Record) -> VendorError | None:
+    if row["http_status"] is None:
+        return None
     return VendorError(
         status=row["http_status"],
         error_code=row["error_code"],
