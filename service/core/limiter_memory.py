@@ -16,6 +16,11 @@ class RunningCall:
     workspace: str
     lease_left: timedelta
 
+    @property
+    def place(self) -> str:
+        """The workspace within its project."""
+        return f"{self.project_id}/{self.workspace}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
@@ -24,6 +29,11 @@ class Rest:
     project_id: str
     workspace: str
     left: timedelta
+
+    @property
+    def place(self) -> str | None:
+        """The workspace within its project; None for all calls."""
+        return f"{self.project_id}/{self.workspace}" if self.workspace else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

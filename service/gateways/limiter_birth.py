@@ -18,6 +18,7 @@ from service.gateways.scripts import is_born
 SETTLING_TIME = timedelta(seconds=1)
 _SLOW_START = timedelta(seconds=1)
 _HOUR_MS = 3_600_000
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 async def bear(redis: Redis, keys: LimiterKeys, memory: LimiterMemory, *, run: str) -> None:
@@ -43,11 +44,10 @@ def _put_back_calls(
     pipeline: Pipeline, keys: LimiterKeys, calls: Sequence[RunningCall], *, now_ms: int
 ) -> None:
     """Count the calls that are under way, and no others: who has only a permit so far will learn that it is void."""
-    places = [f"{call.project_id}/{call.workspace}" for call in calls]
-    pipeline.delete(*(keys.creates_in_flight(place) for place in {None, *places}))
-    for call, place in zip(calls, places, strict=True):
-        for key in (keys.creates_in_flight(None), keys.creates_in_flight(place)):
-            pipeline.zadd(key, {call_member(call.batch_id): now_ms + _milliseconds(call.lease_left)})
+    pipeline.delete(*(keys.creates_in_flight(place) for place in {None, *(call.place for call in calls)}))
+    for call in calls:
+        for key in (keys.creates_in_flight(None), keys.creates_in_flight(call.place)):
+            pipeline.zadd(key, {call_member(call.batch_id): now_ms + call.lease_left // _MILLISECOND})
             pipeline.pexpire(key, _HOUR_MS)
 
 
@@ -68,10 +68,6 @@ def _put_back_breaker(pipeline: Pipeline, keys: LimiterKeys, breaker: Breaker) -
 
 
 def _put_back_rest(pipeline: Pipeline, keys: LimiterKeys, rest: Rest) -> None:
-    pause, slow = keys.pause_of(f"{rest.project_id}/{rest.workspace}" if rest.workspace else None)
-    pipeline.set(pause, "1", px=_milliseconds(rest.left))
-    pipeline.set(slow, "1", px=_milliseconds(rest.left + _SLOW_START))
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return max(1, round(duration.total_seconds() * 1000))
+    pause, slow = keys.pause_of(rest.place)
+    pipeline.set(pause, "1", px=rest.left + _MILLISECOND)
+    pipeline.set(slow, "1", px=rest.left + _SLOW_START)

@@ -33,7 +33,7 @@ class LimiterKeys:
 
     def failure_breaker(self, place: str | None) -> str:
         """Name the breaker of a workspace's failing creates, or of all of the credential's."""
-        return f"{self._created}:{place}:breaker" if place else f"{self._created}:breaker"
+        return f"{self._creates_of(place)}:breaker"
 
     def in_flight_of(self, asking: Asking) -> str:
         """Name the calls that a workspace has under way."""
@@ -41,12 +41,15 @@ class LimiterKeys:
 
     def creates_in_flight(self, place: str | None) -> str:
         """Name the creates that a workspace has under way, or all of the credential's."""
-        return f"{self._created}:{place}:in_flight" if place else f"{self._created}:in_flight"
+        return f"{self._creates_of(place)}:in_flight"
 
     def pause_of(self, place: str | None) -> tuple[str, str]:
         """Name the pause of a workspace's creates, or of all of the credential's, and the slow start after it."""
-        scope = f"{self._created}:{place}" if place else self._created
+        scope = self._creates_of(place)
         return f"{scope}:pause", f"{scope}:slow"
+
+    def _creates_of(self, place: str | None) -> str:
+        return f"{self._created}:{place}" if place else self._created
 
     def of_ask(self, asking: Asking) -> list[str]:
         """Return the keys of the script that grants a permit."""
