@@ -107,7 +107,9 @@ async def end_in_a_hurry(drain: Drain) -> None:
     """End the process soon after the second signal, whatever it still waits for: leases tell what was cut off."""
     await drain.hurried.wait()
     await asyncio.sleep(_HURRY_SECONDS)
-    log.warning(LogEvent.PROCESS_STOPPED, process="worker", reason="told twice, and a server does not answer")
+    log.warning(
+        LogEvent.PROCESS_STOPPED, process="worker", reason="told twice, and something did not end in time"
+    )
     os._exit(0)
 
 

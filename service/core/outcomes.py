@@ -73,7 +73,7 @@ class NotSentCause(StrEnum):
     TOKEN = "token"  # noqa: S105 - a cause, not a secret
     #: Too little of the lease was left when the request was to be written.
     LEASE_LOST = "lease_lost"
-    #: A pause or a breaker came between the permit and the write.
+    #: The limiter did not let it be written: by a pause, a breaker, its own loss of memory, or too many just before.
     HELD = "held"
 
 

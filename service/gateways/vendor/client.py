@@ -237,7 +237,7 @@ def _unwritten(reply: Answer | NoAnswer, gate: WriteGate) -> NotSent:
         error = wordless_error("the lease ended before the request was written")
         return NotSent(cause=NotSentCause.LEASE_LOST, error=error)
     if gate.was_held:
-        error = wordless_error("such calls were stopped before the request was written")
+        error = wordless_error("the limiter did not let the request be written")
         return NotSent(cause=NotSentCause.HELD, error=error)
     detail = reply.detail if isinstance(reply, NoAnswer) else "an answer came before the request was written"
     return NotSent(cause=NotSentCause.UNREACHABLE, error=wordless_error(detail))

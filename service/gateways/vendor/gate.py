@@ -48,18 +48,18 @@ class WriteGate:
         self.sent_at: datetime | None = None
         #: Whether the request came too late.
         self.is_expired = False
-        #: Whether the limiter had stopped such calls meanwhile.
+        #: Whether the limiter did not let it be written.
         self.was_held = False
 
     async def look_once_more(self) -> None:
-        """Ask whether such calls were stopped while the connection was made.
+        """Ask whether the call may still be written, now that the connection is there.
 
         Raises:
-            WriteRefusedError: They were.
+            WriteRefusedError: It may not.
         """
         self.was_held = await self._is_held()
         if self.was_held:
-            raise WriteRefusedError("such calls were stopped meanwhile")
+            raise WriteRefusedError("the limiter does not let it be written")
 
     def pass_through(self) -> None:
         """Let the request be written.
