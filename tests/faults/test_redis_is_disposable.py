@@ -182,13 +182,13 @@ async def all_keys(stack: Stack, redis: Redis) -> list[str]:
         *bells,
         *(DOORBELL_QUEUE, "release:requests", "arq:abort", f"{DOORBELL_QUEUE}:health-check"),
         *("release:permits:born", "release:permits:settling", f"{operation}:last_throttled"),
-        *(f"{credential}:{name}" for name in ("crowd", "refusals", "breaker")),
+        *(f"{credential}:{name}" for name in ("refusals", "breaker")),
         *(
             f"{scope}:{name}"
             for scope in (operation, workspace)
             for name in ("pause", "slow", "in_flight", "writes")
         ),
-        *(f"{scope}:place:{batch_key.hex}" for scope in (operation, workspace)),
+        *(f"{scope}:tag:{batch_key.hex}" for scope in (operation, workspace)),
     ]
 
 
