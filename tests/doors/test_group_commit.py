@@ -9,8 +9,8 @@ import pytest
 
 from service.core.errors import DatabaseUnavailable
 from service.flow.group_commit import Acceptor
-from tests.flow.test_accept_group import a_request
 from tests.support.api import Answer, Replica
+from tests.support.new_requests import a_request
 from tests.support.sql import fetch_value
 from tests.support.stack import body
 

@@ -3,37 +3,15 @@
 import asyncio
 from collections import deque
 from dataclasses import replace
-from datetime import UTC, datetime
 
-import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.ids import new_id
-from service.core.submission import Defaults, Submission, read_submission
 from service.flow.accept_group import ItemConflict, compare
 from service.flow.group_commit import Entry, take_group
 from service.gateways.store.accepting import Holder, ItemRef, NewRequest
-
-
-def a_request(*items: str, key: str | None = None, approvers: tuple[str, ...] = ("bob",)) -> NewRequest:
-    document = {
-        "project_id": "p",
-        "workspace": "w",
-        "apply_user_id": "ann",
-        "approver_ids": list(approvers),
-        "pending_item_list": list(items),
-    }
-    read = read_submission(document, orjson.dumps(document), defaults=Defaults(), now=datetime.now(UTC))
-    assert isinstance(read, Submission)
-    return NewRequest(
-        request_id=new_id(),
-        caller="c",
-        idempotency_key=key,
-        traceparent=None,
-        submission=read,
-        digest=read.digest,
-    )
+from tests.support.new_requests import a_request
 
 
 def a_holder(item: str, *, applicant: str = "ann", approvers: tuple[str, ...] = ("bob",)) -> Holder:

@@ -3,24 +3,21 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
-import orjson
 import pytest
 
 from service.core.errors import DatabaseUnavailable
-from service.core.ids import new_id
 from service.core.model import ClosedBy, WaitReason
-from service.core.submission import Defaults, Submission, read_submission
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
 from service.flow.batch import Due, claim_batch, look_later
 from service.gateways.limits import Asking
 from service.gateways.queue import DOORBELL_QUEUE, bell_id, now_ms
 from service.gateways.store import lanes
-from service.gateways.store.accepting import NewRequest
 from tests.support.logs import caught_log
+from tests.support.new_requests import a_request
 from tests.support.worker_deps import worker_deps
 
 #: Has each claim fail at its commit, as one that collides with another does.
@@ -52,25 +49,9 @@ async def no_commit_working(database_url: str) -> AsyncIterator[None]:
 
 async def accepted(deps: WorkerDeps) -> Asking:
     """Accept a request of one item; returns whose batch may be claimed."""
-    document = {
-        "project_id": "p",
-        "workspace": "w",
-        "apply_user_id": "alice",
-        "approver_ids": ["bob"],
-        "pending_item_list": ["1"],
-    }
-    read = read_submission(document, orjson.dumps(document), defaults=Defaults(), now=datetime.now(UTC))
-    assert isinstance(read, Submission)
-    request = NewRequest(
-        request_id=new_id(),
-        caller="c",
-        idempotency_key=None,
-        traceparent=None,
-        submission=read,
-        digest=read.digest,
-    )
+    request = a_request("1")
     await deps.database.transact(lambda connection: accept_group(connection, [request]))
-    return Asking(batch_key=read.key.digest, project_id="p", workspace="w")
+    return Asking(batch_key=request.submission.key.digest, project_id="p", workspace="w")
 
 
 async def events_of_a_claim(deps: WorkerDeps, due: Due, database_url: str) -> list[str]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,12 +26,10 @@ from hypothesis.stateful import (
 
 from service.core.auditing import Patience
 from service.core.config import Settings
-from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy
 from service.core.outcomes import NO_WORDS, CallReport, InDoubt, Outcome, Rejected, Released, VendorError
 from service.core.reconciling import ListedPackage, Look, Sought, judge_look
 from service.core.refusal import plan_split
-from service.core.submission import Defaults, Submission, read_submission
 from service.deps import WorkerDeps
 from service.flow import sweep
 from service.flow.accept_group import Accepted, ItemConflict, accept_group
@@ -44,8 +41,8 @@ from service.flow.split import part
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from service.gateways.store import reconciling, splitting
-from service.gateways.store.accepting import NewRequest
 from service.gateways.store.reconciling import Doubt
+from tests.support.new_requests import a_request
 from tests.support.worker_deps import worker_deps
 
 T = TypeVar("T")
@@ -159,7 +156,7 @@ class Flow(RuleBasedStateMachine):
     def accept(self, items: list[str], applicant: str) -> None:
         """Accept a request, or find that another applicant holds one of its items."""
         self.submitted += 1
-        request = a_request(items, applicant)
+        request = a_request(*items, applicant=applicant)
         (outcome,) = self.do(self.deps.database.transact(lambda c: accept_group(c, [request])))
 
         assert isinstance(outcome, Accepted | ItemConflict)
@@ -191,7 +188,7 @@ class Flow(RuleBasedStateMachine):
 
     def claim(self, data: st.DataObject) -> None:
         """Claim a sealed batch whose time has passed, or else seal what waits under a key."""
-        key = a_request(["a"], data.draw(APPLICANTS)).submission.key
+        key = a_request("a", applicant=data.draw(APPLICANTS)).submission.key
         asking = Asking(batch_key=key.digest, project_id="p", workspace="w")
         self.execute("UPDATE batches SET not_before = now() WHERE state = 'sealed'")
         for closed_by in (None, ClosedBy.QUIET):
@@ -251,7 +248,7 @@ class Flow(RuleBasedStateMachine):
 
     def split(self, data: st.DataObject) -> None:
         """Part a refused batch, with or without the list's help."""
-        key = a_request(["a"], data.draw(APPLICANTS)).submission.key.digest
+        key = a_request("a", applicant=data.draw(APPLICANTS)).submission.key.digest
         refusal = self.do(
             self.deps.database.transact(lambda c: splitting.lend_refusal(c, key, loan=timedelta(0)))
         )
@@ -305,26 +302,6 @@ class Flow(RuleBasedStateMachine):
 def take_one(some: list[T], data: st.DataObject) -> T:
     """Take any of several out."""
     return some.pop(data.draw(st.integers(0, len(some) - 1)))
-
-
-def a_request(items: list[str], applicant: str) -> NewRequest:
-    document = {
-        "project_id": "p",
-        "workspace": "w",
-        "apply_user_id": applicant,
-        "approver_ids": ["bob"],
-        "pending_item_list": items,
-    }
-    read = read_submission(document, orjson.dumps(document), defaults=Defaults(), now=datetime.now(UTC))
-    assert isinstance(read, Submission)
-    return NewRequest(
-        request_id=new_id(),
-        caller="c",
-        idempotency_key=None,
-        traceparent=None,
-        submission=read,
-        digest=read.digest,
-    )
 
 
 @pytest.fixture
