@@ -35,6 +35,8 @@ class Caller:
     """Who calls: the name that owns idempotency keys, and the workspaces of the key."""
 
     name: str
+    #: For people: the name that the key was given, and its id.
+    actor: str
     #: ``project/workspace``, where ``*`` stands for any text.
     patterns: tuple[str, ...]
 
@@ -49,7 +51,7 @@ class Caller:
         return any(matches(pattern, place) for pattern in self.patterns)
 
 
-_ANYBODY = Caller(name=EVERYBODY, patterns=("*",))
+_ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",))
 GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
@@ -74,7 +76,7 @@ class Authenticator:
             raise ProblemError(problems.unauthorized())
         if scope.value not in key.scopes and Scope.ADMIN.value not in key.scopes:
             raise ProblemError(problems.forbidden(scope.value))
-        return Caller(name=str(key.key_id), patterns=key.workspaces)
+        return Caller(name=str(key.key_id), actor=f"{key.name} ({key.key_id})", patterns=key.workspaces)
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
         if shown is None or _KEY_FORM.fullmatch(shown) is None:
