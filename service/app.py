@@ -1,7 +1,7 @@
 """Builds the HTTP process: the edge around every request, and all routes in one list."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from service.doors import audit, batches, health, requests
 from service.doors.auth import Authenticator, GuardedHandler, Scope
 from service.doors.http import Handler, edge
 from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE
+from service.doors.operation import OpenHandler, Operation, checked
 from service.flow.intake import open_intake
 
 #: Longest body of a request.
@@ -24,7 +25,7 @@ class Guarded:
 
     method: str
     path: str
-    handler: GuardedHandler
+    operation: Operation[GuardedHandler]
     scope: Scope
 
 
@@ -34,17 +35,20 @@ class Open:
 
     method: str
     path: str
-    handler: Callable[[web.Request], Awaitable[web.Response]]
+    operation: Operation[OpenHandler]
 
 
 ROUTES: tuple[Guarded | Open, ...] = (
-    Guarded(method="POST", path="/v1/release-requests", handler=requests.create, scope=Scope.SUBMIT),
-    Guarded(method="GET", path="/v1/release-requests/{id}", handler=requests.show, scope=Scope.READ),
-    Guarded(method="GET", path="/v1/release-requests/{id}/events", handler=requests.events, scope=Scope.READ),
-    Guarded(method="GET", path="/v1/batches/{id}", handler=batches.show, scope=Scope.READ),
-    Guarded(method="GET", path="/v1/audit", handler=audit.show, scope=Scope.ADMIN),
-    Open(method="GET", path="/livez", handler=health.live),
-    Open(method="GET", path="/readyz", handler=health.ready),
+    Guarded(method="POST", path="/v1/release-requests", operation=requests.create, scope=Scope.SUBMIT),
+    Guarded(method="GET", path="/v1/release-requests/{id}", operation=requests.show, scope=Scope.READ),
+    Guarded(
+        method="GET", path="/v1/release-requests/{id}/events", operation=requests.events, scope=Scope.READ
+    ),
+    Guarded(method="GET", path="/v1/batches/{id}", operation=batches.show, scope=Scope.READ),
+    Guarded(method="GET", path="/v1/audit", operation=audit.show, scope=Scope.ADMIN),
+    Guarded(method="GET", path="/v1/audit-log", operation=audit.log, scope=Scope.ADMIN),
+    Open(method="GET", path="/livez", operation=health.live),
+    Open(method="GET", path="/readyz", operation=health.ready),
 )
 
 
@@ -83,8 +87,8 @@ def _methods_of(route: Guarded | Open) -> tuple[str, ...]:
 
 def _handler_of(route: Guarded | Open) -> Handler:
     match route:
-        case Open(handler=handler):
-            return handler
+        case Open(operation=operation):
+            return checked(operation)
         case Guarded():
             return _guarded(route)
 
@@ -93,6 +97,7 @@ def _guarded(route: Guarded) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         authenticator = request.app[AUTHENTICATOR]
         caller = await authenticator.authenticate(request, route.scope, now=time.monotonic())
-        return await route.handler(request, caller)
+        route.operation.check_query(request)
+        return await route.operation.handle(request, caller)
 
     return handle

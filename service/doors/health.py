@@ -9,26 +9,44 @@ from aiohttp import web
 from service import __version__
 from service.core.errors import MigrationError, Unavailable
 from service.deps import Deps, check_redis, check_schema
-from service.doors.http import check_query
 from service.doors.keys import DEPS
+from service.doors.operation import Parameter, Reply, operation
 from service.doors.render import to_json
+from service.doors.resources import Health, Readiness
 
 _CHECK_WITHIN_SECONDS = 1.0
 _NO_ANSWER = "no answer"
 
 
-async def live(request: web.Request) -> web.Response:
+_VERBOSE = Parameter(
+    name="verbose",
+    place="query",
+    description="Say also what was checked; any value.",
+    schema={"type": "string"},
+)
+
+
+@operation(
+    "Ask whether the process lives", replies={200: Reply(description="The event loop turns.", shape=Health)}
+)
+async def live(_request: web.Request) -> web.Response:
     """Say that the event loop turns."""
-    check_query(request)
     return answer_health({"status": "ok", "version": __version__}, 200)
 
 
+@operation(
+    "Ask whether requests can be accepted",
+    parameters=(_VERBOSE,),
+    replies={
+        200: Reply(description="They can; `degraded` without Redis.", shape=Readiness),
+        503: Reply(description="They cannot, since PostgreSQL is away.", shape=Readiness),
+    },
+)
 async def ready(request: web.Request) -> web.Response:
     """Say whether requests can be accepted: 200 with Postgres, 503 without.
 
     Without Redis requests are accepted all the same and wait, so that is no reason to turn callers away.
     """
-    check_query(request, "verbose")
     deps = request.app[DEPS]
     postgres, redis = await asyncio.gather(in_time(_check_postgres(deps)), in_time(_check_redis(deps)))
     is_ready = postgres == "ok"

@@ -95,22 +95,6 @@ def good_traceparent(value: str | None) -> str | None:
     return value if value is not None and _GOOD_TRACEPARENT.fullmatch(value) else None
 
 
-def check_query(request: web.Request, *known: str) -> None:
-    """Refuse query parameters that the route does not know.
-
-    Raises:
-        ProblemError: one is unknown, or is there twice.
-    """
-    for name in request.query:
-        if name not in known:
-            expected = f"one of {', '.join(known)}" if known else "no query parameters"
-            raise ProblemError(problems.invalid_parameter(f"Expected {expected}; given {name!r}."))
-        if len(request.query.getall(name)) > 1:
-            raise ProblemError(
-                problems.invalid_parameter(f"Expected {name} once; it is there more than once.")
-            )
-
-
 async def read_json_body(request: web.Request) -> bytes:
     """Read the body of a request that must be JSON, uncompressed.
 

@@ -1,4 +1,4 @@
-"""Reads ids, headers and query parameters, and says what was expected where they are wrong."""
+"""The parameters that routes share: what each is, how it is read, and what was expected where it is wrong."""
 
 import re
 from datetime import timedelta
@@ -7,14 +7,61 @@ from uuid import UUID
 from aiohttp import web
 
 from service.doors import problems
+from service.doors.operation import Parameter
 from service.doors.problems import ProblemError
 
 #: Longest wait that one HTTP request may ask for.
 MAX_WAIT = timedelta(seconds=30)
 _MAX_PAGE = 200
 _DEFAULT_PAGE = 50
+#: The last row of a timeline that a number in Postgres can name.
+LAST_SEQ = 2**31 - 1
 _PREFER_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _KEY = re.compile(r'(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e][\x20-\x7e]{0,254}))')
+
+
+WAIT = Parameter(
+    name="wait",
+    place="query",
+    description="Seconds to wait for a change; more than 30 count as 30.",
+    schema={"type": "integer", "minimum": 0, "maximum": 10**9},
+)
+PREFER = Parameter(
+    name="Prefer",
+    place="header",
+    description="`respond-async, wait=SECONDS` (RFC 7240); more than 30 seconds count as 30.",
+    schema={"type": "string"},
+)
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    description="The caller's own name of the request: the same key and body give the same request.",
+    schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+)
+IF_NONE_MATCH = Parameter(
+    name="If-None-Match",
+    place="header",
+    description="The `ETag` that the caller has: 304 while nothing has changed.",
+    schema={"type": "string"},
+)
+PAGE_SIZE = Parameter(
+    name="page_size",
+    place="query",
+    description="Rows of a page; more than 200 count as 200.",
+    schema={"type": "integer", "minimum": 1, "maximum": 10**9, "default": _DEFAULT_PAGE},
+)
+PAGE_TOKEN = Parameter(
+    name="page_token",
+    place="query",
+    description="The `next_page_token` of the page before.",
+    schema={"type": "string", "maxLength": 500},
+)
+AFTER_SEQ = Parameter(
+    name="page_token",
+    place="query",
+    description="The `next_page_token` of the page before.",
+    schema={"type": "string", "pattern": "^[0-9]{1,10}$"},
+)
 
 
 def read_id(request: web.Request) -> UUID:

@@ -1,14 +1,27 @@
 """Writes what the flow returns as the JSON of the contract."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
+from aiohttp import web
 
+from service.core.audit_trail import KeptEntry
 from service.core.auditing import PROMISES, AuditReport
 from service.core.model import Event, ItemState, RequestState
+from service.doors.resources import (
+    AttemptResource,
+    AuditLogEntry,
+    AuditResource,
+    BatchResource,
+    ErrorResource,
+    EventResource,
+    ItemResource,
+    ReleaseRequest,
+)
 from service.flow.accept_group import Accepted
 from service.flow.status import what_it_waits_for
 from service.gateways.store.batch_reading import AttemptView, BatchView
@@ -23,6 +36,13 @@ def to_json(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_UTC_Z, default=_plain)
 
 
+def json_response(
+    value: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Answer with JSON."""
+    return web.Response(body=to_json(value), status=status, headers=headers, content_type="application/json")
+
+
 def _plain(value: object) -> str:
     """Write what orjson does not know: asyncpg's ids are of a subclass of UUID."""
     if isinstance(value, UUID):
@@ -35,7 +55,7 @@ def etag_of(body: bytes) -> str:
     return f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def request_resource(request: RequestView) -> dict[str, Any]:
+def request_resource(request: RequestView) -> ReleaseRequest:
     """Return a release request as the contract shows it."""
     wait = what_it_waits_for(request)
     path = f"{REQUESTS_PATH}/{request.request_id}"
@@ -55,7 +75,7 @@ def request_resource(request: RequestView) -> dict[str, Any]:
         "attempts": max((item.counted_attempts for item in request.items), default=0),
         "labels": request.labels,
         "note": request.note,
-        "error": request.error,
+        "error": _error(request.error),
         "created_at": request.created_at,
         "updated_at": request.updated_at,
         "finished_at": request.finished_at,
@@ -64,14 +84,19 @@ def request_resource(request: RequestView) -> dict[str, Any]:
     }
 
 
-def _item(item: ItemView) -> dict[str, Any]:
+def _error(kept: dict[str, Any] | None) -> ErrorResource | None:
+    """Only this service writes the column, in this form."""
+    return cast("ErrorResource | None", kept)
+
+
+def _item(item: ItemView) -> ItemResource:
     return {
         "pending_item_id": item.pending_item_id,
         "state": item.state,
         "batch_id": item.batch_id,
         "package_name": item.package_name,
         "release_package_id": item.release_package_id,
-        "error": item.error,
+        "error": _error(item.error),
     }
 
 
@@ -114,7 +139,7 @@ def _waiting_item(pending_item_id: str) -> ItemView:
     )
 
 
-def event_resource(event: Event) -> dict[str, Any]:
+def event_resource(event: Event) -> EventResource:
     """Return an entry of a timeline."""
     return {
         "seq": event.seq,
@@ -127,7 +152,7 @@ def event_resource(event: Event) -> dict[str, Any]:
     }
 
 
-def batch_resource(batch: BatchView) -> dict[str, Any]:
+def batch_resource(batch: BatchView) -> BatchResource:
     """Return a batch with its members and attempts."""
     return {
         "id": batch.batch_id,
@@ -146,7 +171,7 @@ def batch_resource(batch: BatchView) -> dict[str, Any]:
         "counted_attempts": batch.counted_attempts,
         "wait_reason": batch.wait_reason,
         "not_before": batch.not_before,
-        "error": batch.error,
+        "error": _error(batch.error),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,
@@ -164,7 +189,7 @@ def batch_resource(batch: BatchView) -> dict[str, Any]:
     }
 
 
-def _attempt(attempt: AttemptView) -> dict[str, Any]:
+def _attempt(attempt: AttemptView) -> AttemptResource:
     return {
         "number": attempt.number,
         "epoch": attempt.epoch,
@@ -188,7 +213,7 @@ def duration_ms(start: datetime, end: datetime | None) -> int | None:
     return None if end is None else round((end - start).total_seconds() * 1000)
 
 
-def audit_resource(report: AuditReport) -> dict[str, Any]:
+def audit_resource(report: AuditReport) -> AuditResource:
     """Return what an audit found."""
     return {
         "at": report.at,
@@ -204,3 +229,22 @@ def audit_resource(report: AuditReport) -> dict[str, Any]:
             for rule in report.rules
         ],
     }
+
+
+def audit_log_entry(kept: KeptEntry) -> AuditLogEntry:
+    """Return an action of the audit trail."""
+    entry = kept.entry
+    return {
+        "at": kept.at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "reason": entry.reason,
+        "before": _members(entry.before),
+        "after": _members(entry.after),
+        "request_id": entry.http_request_id,
+    }
+
+
+def _members(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if kept is None else dict(kept)

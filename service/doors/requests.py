@@ -1,18 +1,26 @@
 """The HTTP door of release requests: hand one in, ask where it stands, read its timeline."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from aiohttp import web
 
 from service.core.json_input import read_json
+from service.core.submission import ReleaseRequestBody
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller
-from service.doors.http import check_query, read_json_body, traceparent_of
+from service.doors.http import read_json_body, traceparent_of
 from service.doors.keys import DEPS, INTAKE
+from service.doors.operation import Reply, operation
 from service.doors.parameters import (
+    AFTER_SEQ,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LAST_SEQ,
+    PAGE_SIZE,
+    PREFER,
+    WAIT,
     knows,
     preferred_wait,
     read_id,
@@ -26,22 +34,42 @@ from service.doors.render import (
     REQUESTS_PATH,
     etag_of,
     event_resource,
+    json_response,
     request_resource,
     to_json,
     view_of_accepted,
 )
+from service.doors.resources import EventPage, ReleaseRequest
 from service.flow import status
 from service.flow.accept import Envelope, Refusal, accept
 from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
 from service.flow.status import Patience
 from service.gateways.store.reading import RequestView
 
-_LAST_SEQ = 2**31 - 1
+_OF_CREATED = {
+    "Location": "Where the release request is.",
+    "Retry-After": "When to ask again, while it is not done.",
+    "Preference-Applied": "The wait that was obeyed.",
+    "Idempotent-Replayed": "`true` where the key had been used before with the same body.",
+}
 
 
+@operation(
+    "Hand in a release request",
+    body=ReleaseRequestBody,
+    parameters=(IDEMPOTENCY_KEY, PREFER),
+    replies={
+        202: Reply(description="Accepted, and durable.", shape=ReleaseRequest, headers=_OF_CREATED),
+        200: Reply(
+            description="Done within the preferred wait, or the replay of a request that is done.",
+            shape=ReleaseRequest,
+            headers=_OF_CREATED,
+        ),
+    },
+    problems=(400, 403, 409, 413, 415, 422, 429),
+)
 async def create(request: web.Request, caller: Caller) -> web.Response:
     """Accept a release request: 202 once it is durable."""
-    check_query(request)
     idempotency_key = read_idempotency_key(request)
     raw = await read_json_body(request)
     envelope = Envelope(
@@ -97,12 +125,27 @@ def _render_created(request: web.Request, view: RequestView, *, is_replay: bool)
         headers["Idempotent-Replayed"] = "true"
     if not view.state.is_done:
         headers["Retry-After"] = "1"
-    return _json(request_resource(view), status=200 if is_answered else 202, headers=headers)
+    return json_response(request_resource(view), status=200 if is_answered else 202, headers=headers)
 
 
+@operation(
+    "Ask where a release request stands",
+    parameters=(WAIT, PREFER, IF_NONE_MATCH),
+    replies={
+        200: Reply(
+            description="The release request.",
+            shape=ReleaseRequest,
+            headers={
+                "ETag": "Names this representation.",
+                "Retry-After": "When to ask again, while not done.",
+            },
+        ),
+        304: Reply(description="Nothing has changed.", shape=None),
+    },
+    problems=(400, 404),
+)
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return a release request; with ``wait``, at its next change or when the time is up."""
-    check_query(request, "wait")
     request_id = read_id(request)
     deps = request.app[DEPS]
     view = await _find(deps, request_id, caller)
@@ -141,11 +184,16 @@ async def _find(deps: Deps, request_id: UUID, caller: Caller) -> RequestView:
     return view
 
 
+@operation(
+    "Read the timeline of a release request",
+    parameters=(PAGE_SIZE, AFTER_SEQ),
+    replies={200: Reply(description="A page of the timeline.", shape=EventPage)},
+    problems=(400, 404),
+)
 async def events(request: web.Request, caller: Caller) -> web.Response:
     """Return the timeline of a release request, oldest first."""
-    check_query(request, "page_size", "page_token")
     size = read_page_size(request)
-    after = read_whole_number(request, "page_token", default=0, highest=_LAST_SEQ)
+    after = read_whole_number(request, "page_token", default=0, highest=LAST_SEQ)
     page = await status.find_events(
         request.app[DEPS], read_id(request), visible=caller.visible, after=after, limit=size + 1
     )
@@ -153,8 +201,6 @@ async def events(request: web.Request, caller: Caller) -> web.Response:
         raise ProblemError(problems.not_found("release request"))
     shown = page[:size]
     next_token = str(shown[-1].seq) if len(page) > size else ""
-    return _json({"events": [event_resource(event) for event in shown], "next_page_token": next_token})
-
-
-def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=to_json(value), status=status, headers=headers, content_type="application/json")
+    return json_response(
+        {"events": [event_resource(event) for event in shown], "next_page_token": next_token}
+    )

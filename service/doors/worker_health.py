@@ -13,6 +13,7 @@ from service.deps import WorkerDeps
 from service.doors.health import answer_health, ready
 from service.doors.http import edge
 from service.doors.keys import DEPS
+from service.doors.operation import checked
 
 #: A loop that has not come round for this many of its periods, and this long at least, stands still.
 _PERIODS = 5
@@ -48,7 +49,7 @@ async def serve_health(deps: WorkerDeps, pulse: Pulse, *, port: int) -> AsyncIte
     app = web.Application(middlewares=[edge])
     app[DEPS], app[PULSE] = deps, pulse
     app.router.add_get("/livez", live)
-    app.router.add_get("/readyz", ready)
+    app.router.add_get("/readyz", checked(ready))
     app.router.add_get("/metrics", make_aiohttp_handler(deps.metrics.registry))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
