@@ -39,6 +39,12 @@ class Caller:
     actor: str
     #: ``project/workspace``, where ``*`` stands for any text.
     patterns: tuple[str, ...]
+    scopes: frozenset[Scope]
+
+    @property
+    def owner(self) -> str | None:
+        """Whose requests the caller may cancel and retry: its own, or with the scope to operate everybody's: None."""
+        return None if self.scopes & {Scope.OPERATE, Scope.ADMIN} else self.name
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -51,7 +57,7 @@ class Caller:
         return any(matches(pattern, place) for pattern in self.patterns)
 
 
-_ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",))
+_ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",), scopes=frozenset(Scope))
 GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
@@ -63,20 +69,26 @@ class Authenticator:
         self._is_off = is_off
         self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
 
-    async def authenticate(self, request: web.Request, scope: Scope, *, now: float) -> Caller:
-        """Return the caller.
+    async def authenticate(self, request: web.Request, scopes: tuple[Scope, ...], *, now: float) -> Caller:
+        """Return the caller, who needs one of the scopes.
 
         Raises:
-            ProblemError: no live key, or one without the scope.
+            ProblemError: no live key, or one without such a scope.
         """
         if self._is_off:
             return _ANYBODY
         key = await self._find(_shown_key(request), now)
         if key is None:
             raise ProblemError(problems.unauthorized())
-        if scope.value not in key.scopes and Scope.ADMIN.value not in key.scopes:
-            raise ProblemError(problems.forbidden(scope.value))
-        return Caller(name=str(key.key_id), actor=f"{key.name} ({key.key_id})", patterns=key.workspaces)
+        held = frozenset(Scope(scope) for scope in key.scopes)
+        if not held & {*scopes, Scope.ADMIN}:
+            raise ProblemError(problems.forbidden(" or ".join(scopes)))
+        return Caller(
+            name=str(key.key_id),
+            actor=f"{key.name} ({key.key_id})",
+            patterns=key.workspaces,
+            scopes=held,
+        )
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
         if shown is None or _KEY_FORM.fullmatch(shown) is None:

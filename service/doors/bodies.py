@@ -49,6 +49,6 @@ async def read_optional_body(request: web.Request, model: type[Model]) -> Model:
         ProblemError: there is a body, and it is not of the model.
         HTTPRequestEntityTooLarge: it is over the limit.
     """
-    if not request.body_exists and "Content-Type" not in request.headers:
+    if not request.body_exists:
         return model()
     return await read_body(request, model)

@@ -42,7 +42,7 @@ class Page:
             (text,) = self.position
             return UUID(text)
         except ValueError:
-            raise ProblemError(_not_ours()) from None
+            raise ProblemError(problems.foreign_page_token()) from None
 
     def cut(
         self, rows: Sequence[Row], position_of: Callable[[Row], tuple[str, ...]]
@@ -51,7 +51,11 @@ class Page:
         shown = list(rows[: self.size])
         if len(rows) <= self.size:
             return shown, ""
-        return shown, encode_page_token(dict(self.filters), *position_of(shown[-1]))
+        return shown, self.token_behind(*position_of(shown[-1]))
+
+    def token_behind(self, *position: str) -> str:
+        """Return the token of the page behind a row."""
+        return encode_page_token(dict(self.filters), *position)
 
 
 def read_page(request: web.Request, list_name: str) -> Page:
@@ -65,11 +69,5 @@ def read_page(request: web.Request, list_name: str) -> Page:
     token = request.query.get("page_token", "")
     position = decode_page_token(token, filters) if token else None
     if token and position is None:
-        raise ProblemError(_not_ours())
+        raise ProblemError(problems.foreign_page_token())
     return Page(size=read_page_size(request), filters=filters, position=position)
-
-
-def _not_ours() -> problems.Problem:
-    return problems.invalid_parameter(
-        "Expected page_token to be a next_page_token of this list with the same filters; given another."
-    )

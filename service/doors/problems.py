@@ -80,7 +80,7 @@ def invalid_request(invalid: Invalid) -> Problem:
     return Problem(
         status=422,
         code="invalid-request",
-        title="The release request is not valid.",
+        title="The body is not valid.",
         detail=f"{count} thing{'s' if count > 1 else ''} to correct: see errors.",
         members={
             "errors": [
@@ -102,6 +102,13 @@ def invalid_parameter(detail: str) -> Problem:
     """Say what is wrong with a query parameter or header."""
     return Problem(
         status=400, code="invalid-parameter", title="A parameter or header is not valid.", detail=detail
+    )
+
+
+def foreign_page_token() -> Problem:
+    """Say that a page token is not one of the list."""
+    return invalid_parameter(
+        "Expected page_token to be a next_page_token of this list with the same filters; given another."
     )
 
 
@@ -157,6 +164,39 @@ def item_conflict(outcome: ItemConflict) -> Problem:
             "pending_item_id": outcome.pending_item_id,
             "release_request_id": str(outcome.request_id),
         },
+    )
+
+
+def not_theirs() -> Problem:
+    """Say that a request is another caller's."""
+    return Problem(
+        status=403,
+        code="forbidden",
+        title="The API key may not do this.",
+        detail="Expected the key that handed the request in, or one with the scope operate.",
+    )
+
+
+def not_cancellable(state: str) -> Problem:
+    """Say why a request goes on."""
+    return Problem(
+        status=409,
+        code="not-cancellable",
+        title="The release request cannot be cancelled any more.",
+        detail=f"Expected a request for which no call was made; it is {state}.",
+        members={"state": state},
+    )
+
+
+def not_retryable(state: str, *, is_too_late: bool) -> Problem:
+    """Say why a request is not tried again."""
+    given = "its deadline has passed" if is_too_late else f"it is {state}"
+    return Problem(
+        status=409,
+        code="not-retryable",
+        title="The release request cannot be retried.",
+        detail=f"Expected a failed or rejected request whose deadline is to come; {given}.",
+        members={"state": state},
     )
 
 

@@ -110,9 +110,9 @@ async def _render_accepted(request: web.Request, caller: Caller, accepted: Accep
 async def _after_wait(request: web.Request, caller: Caller, request_id: UUID) -> RequestView:
     deps, wait = request.app[DEPS], preferred_wait(request)
     if wait is not None:
-        patience = _patience(request, wait)
+        patience = patience_of(request, wait)
         await status.wait_until_done(deps, request_id, visible=caller.visible, patience=patience)
-    return await _find(deps, request_id, caller)
+    return await find_view(deps, request_id, caller)
 
 
 def _render_created(request: web.Request, view: RequestView, *, is_replay: bool) -> web.Response:
@@ -148,21 +148,21 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return a release request; with ``wait``, at its next change or when the time is up."""
     request_id = read_id(request)
     deps = request.app[DEPS]
-    view = await _find(deps, request_id, caller)
+    view = await find_view(deps, request_id, caller)
     body = to_json(request_resource(view))
     wait = requested_wait(request)
     has_news = "If-None-Match" in request.headers and not knows(request, etag_of(body))
     if wait is not None and not view.state.is_done and not has_news:
-        patience = _patience(request, wait)
+        patience = patience_of(request, wait)
         await status.wait_for_change(
             deps, request_id, visible=caller.visible, patience=patience, since=view.version
         )
-        view = await _find(deps, request_id, caller)
+        view = await find_view(deps, request_id, caller)
         body = to_json(request_resource(view))
     return _render_shown(request, view, body)
 
 
-def _patience(request: web.Request, wait: timedelta) -> Patience:
+def patience_of(request: web.Request, wait: timedelta) -> Patience:
     """Wait as long as the caller wants, and not for one that has gone: aiohttp takes its transport away."""
     return Patience(within=wait, is_there=lambda: request.transport is not None)
 
@@ -177,7 +177,12 @@ def _render_shown(request: web.Request, view: RequestView, body: bytes) -> web.R
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-async def _find(deps: Deps, request_id: UUID, caller: Caller) -> RequestView:
+async def find_view(deps: Deps, request_id: UUID, caller: Caller) -> RequestView:
+    """Return a request that the caller may see.
+
+    Raises:
+        ProblemError: there is none of this id.
+    """
     view = await status.find_request(deps, request_id, visible=caller.visible)
     if view is None:
         raise ProblemError(problems.not_found("release request"))

@@ -81,6 +81,13 @@ class ReleaseRequest(TypedDict):
     links: RequestLinks
 
 
+class ReleaseRequestPage(TypedDict):
+    """A page of release requests, newest first."""
+
+    release_requests: list[ReleaseRequest]
+    next_page_token: str
+
+
 class EventResource(TypedDict):
     """An entry of a timeline."""
 

@@ -4,7 +4,10 @@ from typing import Protocol
 
 import pytest
 
+from tests.main_job.conftest import stack_with
 from tests.support.api import Replica, running_replica
+
+__all__ = ["stack_with"]
 
 
 class StartReplica(Protocol):

@@ -36,7 +36,8 @@ async def find_doubles(connection: Connection, _patience: Patience) -> RuleRepor
     return report_of(Rule.A3, await fetch_wrong(connection, FIND_DOUBLES))
 
 
-# Evidence is an answer with the package's id, a look that found it, or an operator's decision.
+# Evidence is an answer with the package's id, a look that found it, or an operator's decision. A batch that ended
+# without a package may have given its items back, to be tried again.
 FIND_UNPROVEN: LiteralString = """
 WITH proven AS (
     SELECT DISTINCT a.batch_id
@@ -67,7 +68,7 @@ WITH proven AS (
     SELECT 'batch ' || b.id, 'was made of ' || b.item_count || ' items, and has ' || count(i.id)
     FROM batches AS b
     LEFT JOIN release_items AS i ON i.batch_id = b.id AND i.holder_id IS NULL
-    WHERE b.state <> 'split'
+    WHERE b.state NOT IN ('split', 'rejected', 'failed')
     GROUP BY b.id, b.item_count
     HAVING count(i.id) <> b.item_count
     UNION ALL

@@ -101,7 +101,10 @@ WITH batch AS (
     )
     RETURNING id, epoch
 ), attempt AS (
-    INSERT INTO attempts (batch_id, number, epoch) SELECT id, 1, epoch FROM batch
+    INSERT INTO attempts (batch_id, number, epoch, manual)
+    SELECT
+        b.id, 1, b.epoch, EXISTS (SELECT FROM release_items AS i WHERE i.id = ANY($9::bigint[]) AND i.manual)
+    FROM batch AS b
 )
 UPDATE release_items SET state = 'releasing', batch_id = $1 WHERE id = ANY($9::bigint[])
 """

@@ -41,6 +41,7 @@ _COLLISIONS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.UniqueViolationError,  # whoever was faster is seen by the next try
 )
 _AWAY = (
     asyncpg.PostgresConnectionError,

@@ -56,12 +56,14 @@ WITH heirs AS (
 UPDATE release_items AS i SET holder_id = CASE WHEN i.id = h.heir_id THEN NULL ELSE h.heir_id END
 FROM heirs AS h
 WHERE i.holder_id = h.former_id AND i.state = 'waiting'
+RETURNING i.batch_key
 """
 
 
-async def hand_on(connection: Connection, item_ids: tuple[int, ...]) -> None:
-    """Give the pending items of ended rows to the rows attached to them."""
-    await connection.execute(HAND_ON, list(item_ids))
+async def hand_on(connection: Connection, item_ids: tuple[int, ...]) -> tuple[UUID, ...]:
+    """Give the pending items of ended rows to the rows attached to them; return the batch keys of those rows."""
+    rows = await connection.fetch(HAND_ON, list(item_ids))
+    return tuple({row["batch_key"] for row in rows})
 
 
 LOCK_GIVEN_REQUESTS: LiteralString = """

@@ -1,0 +1,48 @@
+"""Every route of the HTTP process, in one list: what is served, what is documented, and who may come in."""
+
+from dataclasses import dataclass
+
+from service.doors import audit, batches, health, request_actions, request_lists, requests
+from service.doors.auth import GuardedHandler, Scope
+from service.doors.operation import OpenHandler, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A route for callers with a key that has one of the scopes; admin includes all."""
+
+    method: str
+    path: str
+    operation: Operation[GuardedHandler]
+    scopes: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A route for everybody."""
+
+    method: str
+    path: str
+    operation: Operation[OpenHandler]
+
+
+Route = Guarded | Open
+
+_READ = (Scope.READ,)
+_SUBMIT = (Scope.SUBMIT,)
+_SUBMIT_OR_OPERATE = (Scope.SUBMIT, Scope.OPERATE)
+_ADMIN = (Scope.ADMIN,)
+
+ROUTES: tuple[Route, ...] = (
+    Guarded("POST", "/v1/release-requests", requests.create, _SUBMIT),
+    Guarded("GET", "/v1/release-requests", request_lists.show, _READ),
+    Guarded("GET", "/v1/release-requests/{id}", requests.show, _READ),
+    Guarded("GET", "/v1/release-requests/{id}/events", requests.events, _READ),
+    Guarded("POST", "/v1/release-requests/{id}/cancel", request_actions.cancel, _SUBMIT_OR_OPERATE),
+    Guarded("POST", "/v1/release-requests/{id}/retry", request_actions.retry, _SUBMIT_OR_OPERATE),
+    Guarded("GET", "/v1/batches/{id}", batches.show, _READ),
+    Guarded("GET", "/v1/audit", audit.show, _ADMIN),
+    Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),
+    Open("GET", "/livez", health.live),
+    Open("GET", "/readyz", health.ready),
+)

@@ -1,0 +1,135 @@
+"""Has a request that ended without a release wait again, or attaches its items to who holds them by now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+from service.gateways.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """What of a request matters when it is tried again."""
+
+    apply_user_id: str
+    #: Sorted.
+    approver_ids: tuple[str, ...]
+    batch_key: UUID
+    deadline: datetime | None
+    now: datetime
+
+
+LOCK_FOR_RETRY: LiteralString = """
+SELECT
+    r.apply_user_id, r.batch_key, r.deadline, clock_timestamp() AS now,
+    ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
+FROM release_requests AS r
+WHERE r.id = $1
+FOR NO KEY UPDATE
+"""
+
+
+async def lock_for_retry(connection: Connection, request_id: UUID) -> Again:
+    """Lock a request that is there, behind its items."""
+    row = await connection.fetchrow(LOCK_FOR_RETRY, request_id)
+    if row is None:
+        raise AssertionError("a request whose items are locked is there: the foreign key says so")
+    return Again(
+        apply_user_id=row["apply_user_id"],
+        approver_ids=tuple(row["approver_ids"]),
+        batch_key=row["batch_key"],
+        deadline=row["deadline"],
+        now=row["now"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherHolder:
+    """The row of another request that holds an item by now, and for whom."""
+
+    item_id: int
+    holder_id: int
+    request_id: UUID
+    pending_item_id: str
+    apply_user_id: str
+    approver_ids: tuple[str, ...]
+
+
+# Locked, so that none can change state before the rows that attach to them do.
+FIND_OTHER_HOLDERS: LiteralString = """
+SELECT
+    i.id AS item_id, h.id AS holder_id, h.request_id, h.pending_item_id, r.apply_user_id,
+    ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
+FROM release_items AS i
+JOIN release_items AS h
+    ON h.project_id = i.project_id AND h.workspace = i.workspace AND h.pending_item_id = i.pending_item_id
+    AND h.holder_id IS NULL AND h.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
+JOIN release_requests AS r ON r.id = h.request_id
+WHERE i.request_id = $1
+ORDER BY h.id
+FOR SHARE OF h
+"""
+
+
+async def find_other_holders(connection: Connection, request_id: UUID) -> Sequence[OtherHolder]:
+    """Return and lock the rows that hold the items of a request that itself holds none of them."""
+    rows = await connection.fetch(FIND_OTHER_HOLDERS, request_id)
+    return [
+        OtherHolder(
+            item_id=row["item_id"],
+            holder_id=row["holder_id"],
+            request_id=row["request_id"],
+            pending_item_id=row["pending_item_id"],
+            apply_user_id=row["apply_user_id"],
+            approver_ids=tuple(row["approver_ids"]),
+        )
+        for row in rows
+    ]
+
+
+# Those who shared the end of these items keep it for themselves.
+LET_GO: LiteralString = """
+UPDATE release_items AS a SET holder_id = NULL
+FROM release_items AS i
+WHERE i.request_id = $1 AND a.holder_id = i.id
+"""
+
+WAIT_AGAIN: LiteralString = """
+UPDATE release_items AS i SET
+    state = 'waiting', batch_id = NULL, holder_id = NULL, error = NULL, due_from = now(), manual = TRUE
+WHERE i.request_id = $1 AND i.id <> ALL($2::bigint[])
+"""
+
+ATTACH_AGAIN: LiteralString = """
+UPDATE release_items AS i SET
+    state = h.state, batch_id = h.batch_id, holder_id = h.id, error = h.error, manual = TRUE
+FROM unnest($1::bigint[], $2::bigint[]) AS g (item_id, holder_id)
+JOIN release_items AS h ON h.id = g.holder_id
+WHERE i.id = g.item_id
+"""
+
+REOPEN_REQUEST: LiteralString = """
+WITH request AS (
+    UPDATE release_requests AS r SET
+        state = 'accepted', error = NULL, finished_at = NULL, version = r.version + 1, updated_at = clock_timestamp()
+    WHERE r.id = $1
+    RETURNING r.id, r.version
+)
+INSERT INTO request_events (request_id, seq, at, type, state, detail)
+SELECT id, version, clock_timestamp(), 'request.retried', 'accepted', $2::jsonb FROM request
+"""
+
+
+async def reopen(
+    connection: Connection, request_id: UUID, held: Sequence[OtherHolder], *, detail: dict[str, object]
+) -> None:
+    """Have the items wait again, those that others hold beside them, and the request be live again."""
+    await connection.execute(LET_GO, request_id)
+    await connection.execute(WAIT_AGAIN, request_id, [other.item_id for other in held])
+    if held:
+        await connection.execute(
+            ATTACH_AGAIN, [other.item_id for other in held], [other.holder_id for other in held]
+        )
+    await connection.execute(REOPEN_REQUEST, request_id, detail)
