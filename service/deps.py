@@ -98,8 +98,8 @@ async def open_deps(
         stack.push_async_callback(health_database.close)
         redis = open_redis(redis_url, max_connections=32, retries=1)
         stack.push_async_callback(redis.aclose)
-        changes = Changes(database_url)
-        await stack.enter_async_context(running(changes.run()))
+        changes = Changes(database_url, database)
+        await stack.enter_async_context(running(changes.run(), changes.look_now_and_then()))
         yield Deps(
             settings=settings,
             database=database,

@@ -44,13 +44,18 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         structlog.contextvars.unbind_contextvars("http_request_id")
     if not response.prepared:
-        response.headers["X-Request-Id"] = http_request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-        if request.app[DEPS].changes.is_closing:
-            response.force_close()
+        set_headers(request, response)
     _log_served(request, response, time.perf_counter() - started)
     return response
+
+
+def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set what every answer has, before its first byte."""
+    response.headers["X-Request-Id"] = request[HTTP_REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    if request.app[DEPS].changes.is_closing:
+        response.force_close()
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -72,7 +77,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and "wait" not in request.query)
+    is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and not _may_take_long(request))
     write = log.warning if is_odd else log.debug
     write(
         LogEvent.HTTP_SERVED,
@@ -83,6 +88,16 @@ def _log_served(request: web.Request, response: web.StreamResponse, seconds: flo
         duration_ms=round(seconds * 1000, 1),
         **({"reason": request[_REASON]} if _REASON in request else {}),
     )
+
+
+def _may_take_long(request: web.Request) -> bool:
+    return "wait" in request.query or "Prefer" in request.headers or wants_stream(request)
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Tell whether the caller asks for server-sent events (WHATWG HTML, 9.2)."""
+    accepted = ",".join(request.headers.getall("Accept", ())).split(",")
+    return any(kind.partition(";")[0].strip().lower() == "text/event-stream" for kind in accepted)
 
 
 def traceparent_of(request: web.Request) -> str | None:

@@ -1,6 +1,5 @@
 """The HTTP door of release requests: hand one in, ask where it stands, read its timeline."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from aiohttp import web
@@ -9,8 +8,9 @@ from service.core.json_input import read_json
 from service.core.submission import ReleaseRequestBody
 from service.deps import Deps
 from service.doors import problems
-from service.doors.auth import Caller
-from service.doors.http import read_json_body, traceparent_of
+from service.doors.auth import Caller, Scope
+from service.doors.event_stream import LAST_EVENT_ID, stream
+from service.doors.http import read_json_body, traceparent_of, wants_stream
 from service.doors.keys import DEPS, INTAKE
 from service.doors.operation import Reply, operation
 from service.doors.parameters import (
@@ -40,10 +40,10 @@ from service.doors.render import (
     view_of_accepted,
 )
 from service.doors.resources import EventPage, ReleaseRequest
+from service.doors.waiting import check_again, patience_of
 from service.flow import status
 from service.flow.accept import Envelope, Refusal, accept
 from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
-from service.flow.status import Patience
 from service.gateways.store.reading import RequestView
 
 _OF_CREATED = {
@@ -112,6 +112,7 @@ async def _after_wait(request: web.Request, caller: Caller, request_id: UUID) ->
     if wait is not None:
         patience = patience_of(request, wait)
         await status.wait_until_done(deps, request_id, visible=caller.visible, patience=patience)
+        await check_again(request, Scope.SUBMIT)
     return await find_view(deps, request_id, caller)
 
 
@@ -157,14 +158,10 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
         await status.wait_for_change(
             deps, request_id, visible=caller.visible, patience=patience, since=view.version
         )
+        await check_again(request, Scope.READ)
         view = await find_view(deps, request_id, caller)
         body = to_json(request_resource(view))
     return _render_shown(request, view, body)
-
-
-def patience_of(request: web.Request, wait: timedelta) -> Patience:
-    """Wait as long as the caller wants, and not for one that has gone: aiohttp takes its transport away."""
-    return Patience(within=wait, is_there=lambda: request.transport is not None)
 
 
 def _render_shown(request: web.Request, view: RequestView, body: bytes) -> web.Response:
@@ -191,12 +188,21 @@ async def find_view(deps: Deps, request_id: UUID, caller: Caller) -> RequestView
 
 @operation(
     "Read the timeline of a release request",
-    parameters=(PAGE_SIZE, AFTER_SEQ),
-    replies={200: Reply(description="A page of the timeline.", shape=EventPage)},
+    parameters=(PAGE_SIZE, AFTER_SEQ, LAST_EVENT_ID),
+    replies={
+        200: Reply(description="A page of the timeline, or a stream of its events.", shape=EventPage),
+        204: Reply(description="The request is done, and there is nothing to stream.", shape=None),
+    },
     problems=(400, 404),
 )
-async def events(request: web.Request, caller: Caller) -> web.Response:
-    """Return the timeline of a release request, oldest first."""
+async def events(request: web.Request, caller: Caller) -> web.StreamResponse:
+    """Return the timeline of a release request, oldest first.
+
+    With `Accept: text/event-stream` it is sent as it grows, until the request is done; the id of an event is its
+    `seq`. A caller that comes again with the id of the last one gets 204.
+    """
+    if wants_stream(request):
+        return await stream(request, caller, read_id(request))
     size = read_page_size(request)
     after = read_whole_number(request, "page_token", default=0, highest=LAST_SEQ)
     page = await status.find_events(

@@ -6,7 +6,7 @@ If it dies here: the caller asks again.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,11 +15,13 @@ from service.core.model import Event, RequestState, WaitReason
 from service.deps import Deps
 from service.gateways.store import batch_reading, reading
 from service.gateways.store.batch_reading import BatchView
+from service.gateways.store.changes import is_set_within
 from service.gateways.store.database import Connection
 from service.gateways.store.reading import RequestView
 
-#: A notice may be lost, so a waiting caller also looks this often.
-_LOOK_EVERY_SECONDS = 2.0
+_EVENTS_AT_ONCE = 200
+#: How soon a caller that has gone is noticed.
+_IS_THERE_EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,30 +80,24 @@ async def _wait_until(
     within = patience.within.total_seconds()
     try:
         async with asyncio.timeout(within), deps.changes.watch(request_id) as changed:
+            changed.set()
             while patience.is_there() and not deps.changes.is_closing:
-                changed.clear()
-                found = await _find_version(deps, request_id, visible)
-                if found is None or is_enough(*found):
-                    return
-                await _either(changed, _LOOK_EVERY_SECONDS)
+                if await is_set_within(changed, _IS_THERE_EVERY_SECONDS):
+                    changed.clear()
+                    found = await find_version(deps, request_id, visible)
+                    if found is None or is_enough(*found):
+                        return
     except TimeoutError:
         return
 
 
-async def _find_version(
+async def find_version(
     deps: Deps, request_id: UUID, visible: tuple[str, ...]
 ) -> tuple[int, RequestState] | None:
+    """Return the version and state of a request, or None where the caller sees none of this id."""
     return await deps.database.read(
         lambda connection: reading.find_version(connection, request_id, visible=visible)
     )
-
-
-async def _either(changed: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await changed.wait()
-    except TimeoutError:
-        return
 
 
 async def find_events(
@@ -115,6 +111,28 @@ async def find_events(
         return await reading.events_of_request(connection, request_id, after=after, limit=limit)
 
     return await deps.database.read(work)
+
+
+async def follow_events(
+    deps: Deps, request_id: UUID, *, visible: tuple[str, ...], after: int, quiet: timedelta
+) -> AsyncGenerator[list[Event], None]:
+    """Yield the events behind ``after`` as they come, until the request is done or the process ends.
+
+    After each ``quiet`` time without one it yields an empty list.
+    """
+    async with deps.changes.watch(request_id) as changed:
+        while not deps.changes.is_closing:
+            changed.clear()
+            events = await find_events(deps, request_id, visible=visible, after=after, limit=_EVENTS_AT_ONCE)
+            if events is None:
+                return
+            if events:
+                after = events[-1].seq
+                yield events
+                if events[-1].state.is_done and len(events) < _EVENTS_AT_ONCE:
+                    return
+            if len(events) < _EVENTS_AT_ONCE and not await is_set_within(changed, quiet.total_seconds()):
+                yield []
 
 
 async def find_batch(deps: Deps, batch_id: UUID, *, visible: tuple[str, ...]) -> BatchView | None:

@@ -1,6 +1,6 @@
 """Tells waiting callers that a request has moved on: one listener a process, one notice a batch.
 
-A notice may be lost with its connection, so whoever waits also looks now and then by itself.
+A notice may be lost with its connection, so the process also looks now and then at all requests that are waited for.
 """
 
 import asyncio
@@ -13,14 +13,17 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from service.core.errors import DatabaseUnavailable
 from service.core.telemetry import LogEvent
-from service.gateways.store.database import Connection
+from service.gateways.store.database import Connection, Database
 
 CHANNEL = "release_requests_changed"
 #: A notice may hold 8,000 bytes; an id takes 37.
 _IDS_PER_NOTICE = 200
 _RECONNECT_SECONDS = 1.0
 _CONNECT_TIMEOUT_SECONDS = 5.0
+#: A lost notice costs a waiting caller this long.
+_LOOK_EVERY_SECONDS = 2.0
 #: A connection may be dead without anybody having said so.
 _PROBE_SECONDS = 15.0
 _LOST = (
@@ -37,6 +40,8 @@ NOTIFY: LiteralString = (
 
 PROBE: LiteralString = "SELECT 1"
 
+FIND_VERSIONS: LiteralString = "SELECT id, version FROM release_requests WHERE id = ANY($1::uuid[])"
+
 log = structlog.get_logger()
 
 
@@ -52,9 +57,12 @@ async def announce(connection: Connection, request_ids: Sequence[UUID]) -> None:
 class Changes:
     """Listens for notices on a connection of its own, and wakes the waiters of this process."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, database: Database) -> None:
         self._dsn = dsn
+        self._database = database
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        #: Of the requests that were waited for at the last look.
+        self._versions: dict[str, int] = {}
         #: Whether the process is ending: nobody should go on waiting.
         self.is_closing = False
 
@@ -96,6 +104,31 @@ class Changes:
                 log.warning(LogEvent.CHANGES_LOST, reason=str(error) or type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
+    async def look_now_and_then(self) -> None:
+        """Look at all requests that are waited for, until cancelled: one statement, however many wait."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            try:
+                await self._look()
+            except DatabaseUnavailable as error:
+                log.warning(LogEvent.CHANGES_LOST, reason=str(error))
+
+    async def _look(self) -> None:
+        waited_for = [UUID(request_id) for request_id in self._waiters]
+        if not waited_for:
+            self._versions = {}
+            return
+        rows = await self._database.read(lambda connection: connection.fetch(FIND_VERSIONS, waited_for))
+        versions = {str(row["id"]): row["version"] for row in rows}
+        for request_id, version in versions.items():
+            if self._versions.get(request_id) != version:
+                self._wake(request_id)
+        self._versions = versions
+
+    def _wake(self, request_id: str) -> None:
+        for event in self._waiters.get(request_id, ()):
+            event.set()
+
     async def _listen(self) -> None:
         connection = await asyncpg.connect(
             self._dsn, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=_CONNECT_TIMEOUT_SECONDS
@@ -105,18 +138,18 @@ class Changes:
         try:
             await connection.add_listener(CHANNEL, self._on_notice)
             self.wake_all()
-            while not await _is_set_within(ended, _PROBE_SECONDS):
+            while not await is_set_within(ended, _PROBE_SECONDS):
                 await connection.execute(PROBE)
         finally:
             connection.terminate()
 
     def _on_notice(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         for request_id in str(payload).split(","):
-            for event in self._waiters.get(request_id, ()):
-                event.set()
+            self._wake(request_id)
 
 
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, for this long at most; tell whether it is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
