@@ -85,15 +85,21 @@ def read_idempotency_key(request: web.Request) -> str | None:
     given = request.headers.getall("Idempotency-Key", [])
     if not given:
         return None
-    match = _KEY.fullmatch(given[0].strip())
-    if match is None or len(given) > 1:
+    key = idempotency_key_in(given[0])
+    if key is None or len(given) > 1:
         raise ProblemError(
             problems.invalid_parameter(
                 "Expected one Idempotency-Key of 1 to 255 printable ASCII characters, bare or quoted; "
                 f"given {len(given)} of {len(given[0])} characters."
             )
         )
-    return match[1] or match[2]
+    return key
+
+
+def idempotency_key_in(text: str) -> str | None:
+    """Return the key in a text, bare or quoted; None where it is empty, too long or not printable ASCII."""
+    match = _KEY.fullmatch(text.strip())
+    return None if match is None else match[1] or match[2]
 
 
 def knows(request: web.Request, etag: str) -> bool:

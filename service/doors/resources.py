@@ -1,7 +1,7 @@
 """The JSON that the service answers with: what is written has these shapes, and the document shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired
 from uuid import UUID
 
 # pydantic reads a TypedDict of typing itself only from Python 3.12 on.
@@ -86,6 +86,46 @@ class ReleaseRequestPage(TypedDict):
 
     release_requests: list[ReleaseRequest]
     next_page_token: str
+
+
+class WrongMember(TypedDict):
+    """One thing that is wrong with a body; the pointer is a JSON pointer (RFC 6901)."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class ProblemResource(TypedDict):
+    """An error (RFC 9457); ``code`` is stable, ``detail`` is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None
+    code: str
+    request_id: str | None
+    errors: NotRequired[list[WrongMember]]
+    vendor: NotRequired[VendorWords]
+    release_request_id: NotRequired[str]
+    pending_item_id: NotRequired[str]
+    state: NotRequired[str]
+
+
+class BatchResult(TypedDict):
+    """What became of one release request of many: its resource, or a problem."""
+
+    status: int
+    replayed: NotRequired[bool]
+    release_request: NotRequired[ReleaseRequest]
+    problem: NotRequired[ProblemResource]
+
+
+class BatchResults(TypedDict):
+    """What became of many release requests, in their order."""
+
+    results: list[BatchResult]
 
 
 class EventResource(TypedDict):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.doors import audit, batches, health, request_actions, request_lists, requests
+from service.doors import audit, batches, health, request_actions, request_batches, request_lists, requests
 from service.doors.auth import GuardedHandler, Scope
 from service.doors.operation import OpenHandler, Operation
 
@@ -35,6 +35,7 @@ _ADMIN = (Scope.ADMIN,)
 
 ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/release-requests", requests.create, _SUBMIT),
+    Guarded("POST", "/v1/release-requests:batch", request_batches.create, _SUBMIT),
     Guarded("GET", "/v1/release-requests", request_lists.show, _READ),
     Guarded("GET", "/v1/release-requests/{id}", requests.show, _READ),
     Guarded("GET", "/v1/release-requests/{id}/events", requests.events, _READ),

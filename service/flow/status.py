@@ -6,14 +6,14 @@ If it dies here: the caller asks again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service.core.model import Event, RequestState, WaitReason
 from service.deps import Deps
-from service.gateways.store import batch_reading, reading
+from service.gateways.store import batch_reading, reading, request_lists
 from service.gateways.store.batch_reading import BatchView
 from service.gateways.store.changes import is_set_within
 from service.gateways.store.database import Connection
@@ -44,6 +44,15 @@ async def find_request(deps: Deps, request_id: UUID, *, visible: tuple[str, ...]
     """Return a request, or None where the caller sees none of this id."""
     return await deps.database.read(
         lambda connection: reading.find_request(connection, request_id, visible=visible)
+    )
+
+
+async def find_requests(
+    deps: Deps, request_ids: Sequence[UUID], *, visible: tuple[str, ...]
+) -> Mapping[UUID, RequestView]:
+    """Return those of the requests that the caller sees, by their ids."""
+    return await deps.database.read(
+        lambda connection: request_lists.find_requests(connection, request_ids, visible=visible)
     )
 
 

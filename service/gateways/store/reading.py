@@ -102,9 +102,8 @@ class RequestView:
         )
 
 
-# A request, where it lies in a workspace that matches one of the patterns; a hold counts for a second after its end,
-# so that it does not flicker between two looks.
-FIND_REQUEST: LiteralString = """
+# A hold counts for a second after its end, so that it does not flicker between two looks.
+SELECT_REQUEST: LiteralString = """
 SELECT
     r.id, r.state, r.version, r.project_id, r.workspace, r.apply_user_id, r.approver_ids, r.package_name,
     r.priority, r.not_before, r.labels, r.note, r.error, r.created_at, r.updated_at, r.finished_at,
@@ -112,8 +111,15 @@ SELECT
 FROM release_requests AS r
 LEFT JOIN holds AS h
     ON h.batch_key = r.batch_key AND r.state = 'accepted' AND h.until > now() - interval '1 second'
+"""
+
+# A request, where it lies in a workspace that matches one of the patterns.
+FIND_REQUEST: LiteralString = (
+    SELECT_REQUEST
+    + """
 WHERE r.id = $1 AND r.project_id || '/' || r.workspace LIKE ANY($2::text[])
 """
+)
 
 ITEMS_OF_REQUEST: LiteralString = """
 SELECT

@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from service.core.request_filter import RequestFilter
 from service.gateways.store.database import Connection
-from service.gateways.store.reading import RequestView
+from service.gateways.store.reading import SELECT_REQUEST, RequestView
 
 #: A page ends early rather than hold more items than these.
 _MOST_ITEMS = 5_000
@@ -57,16 +57,8 @@ _CONDITIONS: LiteralString = """
 """
 
 LIST_REQUESTS: LiteralString = (
-    """
-SELECT
-    r.id, r.state, r.version, r.project_id, r.workspace, r.apply_user_id, r.approver_ids, r.package_name,
-    r.priority, r.not_before, r.labels, r.note, r.error, r.created_at, r.updated_at, r.finished_at,
-    h.reason AS hold_reason, h.until AS hold_until
-FROM release_requests AS r
-LEFT JOIN holds AS h
-    ON h.batch_key = r.batch_key AND r.state = 'accepted' AND h.until > now() - interval '1 second'
-WHERE
-"""
+    SELECT_REQUEST
+    + "WHERE"
     + _CONDITIONS
     + """
     AND ($12::timestamptz IS NULL OR (r.created_at, r.id) < ($12, $13::uuid))
@@ -74,6 +66,22 @@ ORDER BY r.created_at DESC, r.id DESC
 LIMIT $14
 """
 )
+
+FIND_REQUESTS: LiteralString = (
+    SELECT_REQUEST
+    + """
+WHERE r.id = ANY($1::uuid[]) AND r.project_id || '/' || r.workspace LIKE ANY($2::text[])
+"""
+)
+
+
+async def find_requests(
+    connection: Connection, request_ids: Sequence[UUID], *, visible: Sequence[str]
+) -> dict[UUID, RequestView]:
+    """Return those of the requests that are in the visible workspaces, by their ids."""
+    rows = await connection.fetch(FIND_REQUESTS, request_ids, visible)
+    return {view.request_id: view for view in await _with_items(connection, rows)}
+
 
 ITEMS_OF_REQUESTS: LiteralString = """
 SELECT
