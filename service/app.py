@@ -9,8 +9,10 @@ from service.core.config import Settings
 from service.deps import open_deps
 from service.doors.auth import Authenticator
 from service.doors.http import Handler, edge
-from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE
+from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE, OPENAPI
+from service.doors.openapi import openapi_document
 from service.doors.operation import checked
+from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
 from service.flow.intake import open_intake
 
@@ -28,6 +30,7 @@ def build_app(settings: Settings) -> web.Application:
             app[AUTHENTICATOR] = Authenticator(deps.database, is_off=settings.auth == "off")
             yield
 
+    app[OPENAPI] = to_json(openapi_document(ROUTES))
     app.cleanup_ctx.append(open_all)
     app.on_shutdown.append(end_waits)
     for route in ROUTES:
@@ -63,7 +66,7 @@ def _guarded(route: Guarded) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         authenticator = request.app[AUTHENTICATOR]
         caller = await authenticator.authenticate(request, route.scopes, now=time.monotonic())
-        route.operation.check_query(request)
+        route.operation.check_parameters(request)
         return await route.operation.handle(request, caller)
 
     return handle

@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     ValidationError,
 )
@@ -86,38 +87,65 @@ def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
-LabelValue = Annotated[str, StringConstraints(max_length=255), AfterValidator(_refuse_control_characters)]
-PackageName = Annotated[
-    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_refuse_control_characters)
+#: The lengths are the pattern's; the document says them once more for readers.
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"),
+    Field(json_schema_extra={"minLength": 1, "maxLength": 64}),
 ]
+LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
+#: For the document: the checks say it in their own words.
+_PRINTABLE = Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
+_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
+LabelValue = Annotated[
+    str, StringConstraints(max_length=255), AfterValidator(_refuse_control_characters), _PRINTABLE
+]
+PackageName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    AfterValidator(_refuse_control_characters),
+    _PRINTABLE,
+]
+Note = Annotated[str, Field(max_length=1_000, json_schema_extra={"pattern": r"^[^\x00]*$"})]
+
+_EXAMPLE: dict[str, JsonValue] = {
+    "workspace": "demo",
+    "apply_user_id": "applicant-1",
+    "approver_ids": ["approver-1"],
+    "pending_item_list": ["26", "27"],
+    "labels": {"team": "bi"},
+}
 
 
 class ReleaseRequestBody(BaseModel):
     """What a caller sends; the names and types of the vendor where the vendor has them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [_EXAMPLE]}
+    )
 
     project_id: Identifier | None = None
     workspace: Identifier | None = None
     apply_user_id: Identifier
     approver_ids: Annotated[
-        list[Identifier], Field(min_length=1, max_length=100), AfterValidator(_refuse_duplicates)
+        list[Identifier], Field(min_length=1, max_length=100), AfterValidator(_refuse_duplicates), _DISTINCT
     ]
     pending_item_list: Annotated[
         list[Identifier],
         Field(min_length=1, max_length=MAX_ITEMS_PER_REQUEST),
         AfterValidator(_refuse_duplicates),
+        _DISTINCT,
     ]
     package_name: PackageName | None = None
     not_before: Moment | None = None
     deadline: Moment | None = None
     priority: Annotated[Priority, Field(strict=False)] = Priority.NORMAL
     labels: Annotated[
-        dict[LabelName, LabelValue], Field(max_length=MAX_LABELS), BeforeValidator(_refuse_many_labels)
+        dict[LabelName, LabelValue],
+        Field(max_length=MAX_LABELS, json_schema_extra={"additionalProperties": False}),
+        BeforeValidator(_refuse_many_labels),
     ] = Field(default_factory=dict)
-    note: Annotated[str, Field(max_length=1_000)] | None = None
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A timeline as it grows: server-sent events (WHATWG HTML, 9.2), from behind the last one that the caller has seen."""
 
+import re
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from uuid import UUID
@@ -13,7 +14,6 @@ from service.doors.auth import Caller, Scope
 from service.doors.http import set_headers
 from service.doors.keys import DEPS
 from service.doors.operation import Parameter
-from service.doors.parameters import LAST_SEQ
 from service.doors.problems import ProblemError
 from service.doors.render import event_resource, to_json
 from service.doors.waiting import check_again
@@ -24,22 +24,22 @@ LAST_EVENT_ID = Parameter(
     name="Last-Event-ID",
     place="header",
     description="The `seq` of the last event that the caller has seen, for a stream.",
-    schema={"type": "string", "pattern": "^[0-9]{1,10}$"},
+    schema={"type": "string", "pattern": "^[0-9]{1,9}$", "maxLength": 9},
 )
 #: Proxies end connections on which nothing moves.
 _QUIET = timedelta(seconds=15)
 _RECONNECT_MS = 1_000
+_SEQ = re.compile(r"[0-9]{1,9}")
 
 
-async def stream(request: web.Request, caller: Caller, request_id: UUID) -> web.StreamResponse:
-    """Send the events of a release request as they come, until it is done.
+async def stream(request: web.Request, caller: Caller, request_id: UUID, *, after: int) -> web.StreamResponse:
+    """Send the events of a release request behind ``after`` as they come, until it is done.
 
     A caller that comes again with the id of the last one gets 204, which tells it to stay away.
 
     Raises:
-        ProblemError: the caller sees no such request, or its ``Last-Event-ID`` is none of ours.
+        ProblemError: the caller sees no such request.
     """
-    after = _last_seen(request)
     found = await status.find_version(request.app[DEPS], request_id, caller.visible)
     if found is None:
         raise ProblemError(problems.not_found("release request"))
@@ -74,13 +74,14 @@ def _lines(event: Event) -> bytes:
     return head + to_json(event_resource(event)) + b"\n\n"
 
 
-def _last_seen(request: web.Request) -> int:
-    given = request.headers.get("Last-Event-ID", "")
-    if not given:
-        return 0
-    if not (
-        given.isascii() and given.isdigit() and len(given) <= len(str(LAST_SEQ)) and int(given) <= LAST_SEQ
-    ):
+def read_last_event_id(request: web.Request) -> int:
+    """Return the ``seq`` of the last event that the caller has seen, and 0 where it does not say.
+
+    Raises:
+        ProblemError: it is no ``seq``.
+    """
+    given = request.headers.get("Last-Event-ID", "0")
+    if _SEQ.fullmatch(given) is None:
         raise ProblemError(
             problems.invalid_parameter(
                 f"Expected Last-Event-ID to be the seq of an event; given {given[:40]!r}."

@@ -22,7 +22,7 @@ _VERBOSE = Parameter(
     name="verbose",
     place="query",
     description="Say also what was checked; any value.",
-    schema={"type": "string"},
+    schema={"type": "string", "maxLength": 100},
 )
 
 

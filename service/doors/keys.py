@@ -9,3 +9,5 @@ from service.flow.intake import Intake
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 DEPS = web.AppKey("deps", Deps)
 INTAKE = web.AppKey("intake", Intake)
+#: The OpenAPI document, as JSON.
+OPENAPI = web.AppKey("openapi", bytes)

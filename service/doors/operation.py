@@ -15,6 +15,8 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 Handler_co = TypeVar("Handler_co", bound=Callable[..., Any], covariant=True)
 OpenHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON = "application/json"
+#: How many parameters of one prefix, such as ``label.*``, a query may have.
+MOST_OF_A_PREFIX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Reply:
     #: Header names with a sentence for each.
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = JSON
+    #: What the caller may ask for instead, as text without end.
+    stream_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,11 @@ class Operation(Generic[Handler_co]):
     #: Statuses of the problems of its own, beside those that every route has.
     problems: tuple[int, ...]
 
-    def check_query(self, request: web.Request) -> None:
-        """Refuse query parameters that the route does not know.
+    def check_parameters(self, request: web.Request) -> None:
+        """Refuse query parameters that the route does not know, and values that are longer than it says.
 
         Raises:
-            ProblemError: one is unknown, or is there twice.
+            ProblemError: one is unknown, there twice, or too long.
         """
         known = [parameter.name for parameter in self.parameters if parameter.place == "query"]
         for name in request.query:
@@ -69,6 +73,20 @@ class Operation(Generic[Handler_co]):
                 raise ProblemError(
                     problems.invalid_parameter(f"Expected {name} once; it is there more than once.")
                 )
+        _check_count([name for name in request.query if name not in known])
+        for parameter in self.parameters:
+            given = request.query if parameter.place == "query" else request.headers
+            _check_length(parameter, given.get(parameter.name, ""))
+
+
+def _check_length(parameter: Parameter, value: str) -> None:
+    longest = parameter.schema.get("maxLength")
+    if longest is not None and len(value) > longest:
+        raise ProblemError(
+            problems.invalid_parameter(
+                f"Expected {parameter.name} of at most {longest} characters; given {len(value)}."
+            )
+        )
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -76,6 +94,14 @@ def _matches(pattern: str, name: str) -> bool:
     if pattern.endswith(".*"):
         return name.startswith(pattern[:-1]) and len(name) >= len(pattern)
     return pattern == name
+
+
+def _check_count(prefixed: list[str]) -> None:
+    if len(prefixed) > MOST_OF_A_PREFIX:
+        given = f"{prefixed[0]} and {len(prefixed) - 1} others"
+        raise ProblemError(
+            problems.invalid_parameter(f"Expected at most {MOST_OF_A_PREFIX} of a kind; given {given}.")
+        )
 
 
 def _expected(known: list[str], name: str) -> str:
@@ -110,10 +136,10 @@ def operation(
 
 
 def checked(open_operation: Operation[OpenHandler]) -> OpenHandler:
-    """Return the handler of an operation that needs no key, behind the check of its query."""
+    """Return the handler of an operation that needs no key, behind the check of its parameters."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        open_operation.check_query(request)
+        open_operation.check_parameters(request)
         return await open_operation.handle(request)
 
     return handle

@@ -18,7 +18,7 @@ _DEFAULT_PAGE = 50
 LAST_SEQ = 2**31 - 1
 _PREFER_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _KEY = re.compile(r'(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e][\x20-\x7e]{0,254}))')
-
+_HEADER_TEXT = {"type": "string", "maxLength": 1_000}
 
 WAIT = Parameter(
     name="wait",
@@ -30,7 +30,7 @@ PREFER = Parameter(
     name="Prefer",
     place="header",
     description="`respond-async, wait=SECONDS` (RFC 7240); more than 30 seconds count as 30.",
-    schema={"type": "string"},
+    schema=_HEADER_TEXT,
 )
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
@@ -42,7 +42,7 @@ IF_NONE_MATCH = Parameter(
     name="If-None-Match",
     place="header",
     description="The `ETag` that the caller has: 304 while nothing has changed.",
-    schema={"type": "string"},
+    schema=_HEADER_TEXT,
 )
 PAGE_SIZE = Parameter(
     name="page_size",
@@ -60,7 +60,7 @@ AFTER_SEQ = Parameter(
     name="page_token",
     place="query",
     description="The `next_page_token` of the page before.",
-    schema={"type": "string", "pattern": "^[0-9]{1,10}$"},
+    schema={"type": "integer", "minimum": 0, "maximum": LAST_SEQ},
 )
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from service.core.errors import Unavailable
 from service.core.field_errors import FieldError
@@ -36,7 +38,21 @@ Outcome = AcceptOutcome | Refusal | Unavailable
 class BatchLine(ReleaseRequestBody):
     """A release request of many, with the idempotency key that the header would have."""
 
-    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    idempotency_key: (
+        Annotated[str, StringConstraints(min_length=1, max_length=255, pattern="^[!-~]([ -~]*[!-~])?$")]
+        | None
+    ) = None
+
+
+class _LooseSchema:
+    """Describes a line as a release request, or anything else: a bad line is no error of the whole."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"description": "Anything else: its result holds a problem."}]}
+
+
+_COUNT = Field(min_length=1, max_length=MAX_REQUESTS)
 
 
 class ReleaseRequestBatch(BaseModel):
@@ -44,8 +60,13 @@ class ReleaseRequestBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    #: Checked line by line, so that a bad one does not fail its neighbours.
-    requests: Annotated[list[SkipValidation[BatchLine]], Field(min_length=1, max_length=MAX_REQUESTS)]
+    requests: Annotated[list[Annotated[BatchLine, _LooseSchema]], _COUNT]
+
+
+class _Lines(ReleaseRequestBatch):
+    """The same before its lines are checked one by one, so that a bad one does not fail its neighbours."""
+
+    requests: Annotated[list[Any], _COUNT]
 
 
 @operation(
@@ -63,7 +84,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     Raises:
         Unavailable: of none it is known whether it was accepted; asking again with the same keys is safe.
     """
-    batch = await read_body(request, ReleaseRequestBatch)
+    batch = await read_body(request, _Lines)
     deps, intake = request.app[DEPS], request.app[INTAKE]
     lines = [_read_line(line, request, caller) for line in batch.requests]
 

@@ -9,7 +9,7 @@ from service.core.submission import ReleaseRequestBody
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller, Scope
-from service.doors.event_stream import LAST_EVENT_ID, stream
+from service.doors.event_stream import EVENT_STREAM, LAST_EVENT_ID, read_last_event_id, stream
 from service.doors.http import read_json_body, traceparent_of, wants_stream
 from service.doors.keys import DEPS, INTAKE
 from service.doors.operation import Reply, operation
@@ -190,7 +190,11 @@ async def find_view(deps: Deps, request_id: UUID, caller: Caller) -> RequestView
     "Read the timeline of a release request",
     parameters=(PAGE_SIZE, AFTER_SEQ, LAST_EVENT_ID),
     replies={
-        200: Reply(description="A page of the timeline, or a stream of its events.", shape=EventPage),
+        200: Reply(
+            description="A page of the timeline, or a stream of its events.",
+            shape=EventPage,
+            stream_type=EVENT_STREAM,
+        ),
         204: Reply(description="The request is done, and there is nothing to stream.", shape=None),
     },
     problems=(400, 404),
@@ -201,8 +205,9 @@ async def events(request: web.Request, caller: Caller) -> web.StreamResponse:
     With `Accept: text/event-stream` it is sent as it grows, until the request is done; the id of an event is its
     `seq`. A caller that comes again with the id of the last one gets 204.
     """
+    last_seen = read_last_event_id(request)
     if wants_stream(request):
-        return await stream(request, caller, read_id(request))
+        return await stream(request, caller, read_id(request), after=last_seen)
     size = read_page_size(request)
     after = read_whole_number(request, "page_token", default=0, highest=LAST_SEQ)
     page = await status.find_events(

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from service.doors import audit, batches, health, request_actions, request_batches, request_lists, requests
+from service.doors import (
+    audit,
+    batches,
+    documents,
+    health,
+    request_actions,
+    request_batches,
+    request_lists,
+    requests,
+)
 from service.doors.auth import GuardedHandler, Scope
 from service.doors.operation import OpenHandler, Operation
 
@@ -46,4 +55,8 @@ ROUTES: tuple[Route, ...] = (
     Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),
     Open("GET", "/livez", health.live),
     Open("GET", "/readyz", health.ready),
+    Open("GET", "/openapi.json", documents.openapi),
+    Open("GET", "/docs", documents.docs),
+    Open("GET", "/docs/assets/{name}", documents.asset),
+    Open("GET", "/problems/{code}", documents.problem),
 )

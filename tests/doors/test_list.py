@@ -93,6 +93,7 @@ async def test_the_times_are_exact(replica: Replica) -> None:
         "created_after=yesterday",
         "label.=x",
         "label=x",
+        "&".join(f"label.{number}=x" for number in range(9)),
         "colour=red",
         "state=failed&state=rejected",
         "page_size=0",
