@@ -33,6 +33,7 @@ from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
 from service.flow.batch import answer_doorbell, look_later
 from service.flow.intake import Intake, open_intake
+from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
 from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
@@ -130,7 +131,12 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
     pulse = Pulse(deps.settings.sweep_period)
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
-        running(run_sweeps(deps, on_round=pulse.beat), run_reconciles(deps), run_audits(deps)),
+        running(
+            run_sweeps(deps, on_round=pulse.beat),
+            run_reconciles(deps),
+            run_audits(deps),
+            run_operations(deps, intake),
+        ),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(

@@ -97,6 +97,8 @@ class LogEvent(StrEnum):
     SWEEP_DONE = "sweep.done"
     #: reason
     SWEEP_FAILED = "sweep.failed"
+    #: reason; the next round goes on with it
+    OPERATION_FAILED = "operation.failed"
     #: rule, count, rows; the data break a rule of the audit
     AUDIT_VIOLATED = "audit.violated"
     #: reason

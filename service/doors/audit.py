@@ -6,11 +6,11 @@ from service.core.audit_trail import KeptEntry
 from service.core.auditing import Patience
 from service.doors.auth import Caller
 from service.doors.keys import DEPS
+from service.doors.operating_resources import AuditLogPage, AuditResource
 from service.doors.operation import Parameter, Reply, operation
 from service.doors.paging import read_page
 from service.doors.parameters import PAGE_SIZE, PAGE_TOKEN
 from service.doors.render import audit_log_entry, audit_resource, json_response
-from service.doors.resources import AuditLogPage, AuditResource
 from service.flow.audit import audit
 from service.gateways.store.audit_log import TrailFilter, list_entries
 

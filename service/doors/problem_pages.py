@@ -88,6 +88,14 @@ PAGES: Mapping[str, ProblemPage] = {
         "Only a request that failed or was rejected, and whose deadline is to come, can be tried again.",
         "state says how it stands. Wait for its end, or hand in a new request.",
     ),
+    "count-changed": ProblemPage(
+        409,
+        "Another number of release requests matches the filter than the caller has seen.",
+        "Ask without execute again, look at the sample, and send the count that it shows.",
+    ),
+    "not-running": ProblemPage(
+        409, "The operation has ended already.", "Nothing; its resource says what it has done."
+    ),
     "too-large": ProblemPage(
         413,
         "The body is over 1 MiB.",

@@ -167,39 +167,6 @@ def item_conflict(outcome: ItemConflict) -> Problem:
     )
 
 
-def not_theirs() -> Problem:
-    """Say that a request is another caller's."""
-    return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail="Expected the key that handed the request in, or one with the scope operate.",
-    )
-
-
-def not_cancellable(state: str) -> Problem:
-    """Say why a request goes on."""
-    return Problem(
-        status=409,
-        code="not-cancellable",
-        title="The release request cannot be cancelled any more.",
-        detail=f"Expected a request for which no call was made; it is {state}.",
-        members={"state": state},
-    )
-
-
-def not_retryable(state: str, *, is_too_late: bool) -> Problem:
-    """Say why a request is not tried again."""
-    given = "its deadline has passed" if is_too_late else f"it is {state}"
-    return Problem(
-        status=409,
-        code="not-retryable",
-        title="The release request cannot be retried.",
-        detail=f"Expected a failed or rejected request whose deadline is to come; {given}.",
-        members={"state": state},
-    )
-
-
 def not_found(what: str) -> Problem:
     """Say that there is no such thing, or none that the caller may see."""
     return Problem(

@@ -12,10 +12,9 @@ from aiohttp import web
 from service.core.audit_trail import KeptEntry
 from service.core.auditing import PROMISES, AuditReport
 from service.core.model import Event, ItemState, RequestState
+from service.doors.operating_resources import AuditLogEntry, AuditResource
 from service.doors.resources import (
     AttemptResource,
-    AuditLogEntry,
-    AuditResource,
     BatchResource,
     ErrorResource,
     EventResource,

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from aiohttp import web
 
-from service.doors import problems
+from service.doors import action_problems, problems
 from service.doors.auth import Caller
 from service.doors.bodies import ActionBody, read_optional_body
 from service.doors.http import HTTP_REQUEST_ID
@@ -91,11 +91,11 @@ def _problem_of(outcome: NoSuchRequest | NotTheirs | NotCancellable | NotRetryab
         case NoSuchRequest():
             return problems.not_found("release request")
         case NotTheirs():
-            return problems.not_theirs()
+            return action_problems.not_theirs()
         case NotCancellable(state=state):
-            return problems.not_cancellable(state)
+            return action_problems.not_cancellable(state)
         case NotRetryable(state=state, is_too_late=is_too_late):
-            return problems.not_retryable(state, is_too_late=is_too_late)
+            return action_problems.not_retryable(state, is_too_late=is_too_late)
         case ItemConflict():
             return problems.item_conflict(outcome)
         case _:

@@ -111,6 +111,7 @@ class ProblemResource(TypedDict):
     release_request_id: NotRequired[str]
     pending_item_id: NotRequired[str]
     state: NotRequired[str]
+    count: NotRequired[int]
 
 
 class BatchResult(TypedDict):
@@ -207,51 +208,6 @@ class BatchResource(TypedDict):
     members: list[MemberResource]
     attempts: list[AttemptResource]
     links: SelfLink
-
-
-class FindingResource(TypedDict):
-    """A row that breaks a rule of the audit."""
-
-    row: str
-    detail: str
-
-
-class RuleResource(TypedDict):
-    """A rule of the audit, and the rows that break it."""
-
-    rule: str
-    promise: str
-    count: int
-    rows: list[FindingResource]
-
-
-class AuditResource(TypedDict):
-    """What an audit found."""
-
-    at: datetime
-    clean: bool
-    violations: int
-    rules: list[RuleResource]
-
-
-class AuditLogEntry(TypedDict):
-    """An action that changed something."""
-
-    at: datetime
-    actor: str
-    action: str
-    target: str
-    reason: str | None
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-    request_id: str | None
-
-
-class AuditLogPage(TypedDict):
-    """A page of the audit trail, newest first."""
-
-    entries: list[AuditLogEntry]
-    next_page_token: str
 
 
 class Health(TypedDict):

@@ -7,6 +7,7 @@ from service.doors import (
     batches,
     documents,
     health,
+    operations,
     request_actions,
     request_batches,
     request_lists,
@@ -40,6 +41,7 @@ Route = Guarded | Open
 _READ = (Scope.READ,)
 _SUBMIT = (Scope.SUBMIT,)
 _SUBMIT_OR_OPERATE = (Scope.SUBMIT, Scope.OPERATE)
+_OPERATE = (Scope.OPERATE,)
 _ADMIN = (Scope.ADMIN,)
 
 ROUTES: tuple[Route, ...] = (
@@ -50,6 +52,9 @@ ROUTES: tuple[Route, ...] = (
     Guarded("GET", "/v1/release-requests/{id}/events", requests.events, _READ),
     Guarded("POST", "/v1/release-requests/{id}/cancel", request_actions.cancel, _SUBMIT_OR_OPERATE),
     Guarded("POST", "/v1/release-requests/{id}/retry", request_actions.retry, _SUBMIT_OR_OPERATE),
+    Guarded("POST", "/v1/operations", operations.create, _OPERATE),
+    Guarded("GET", "/v1/operations/{id}", operations.show, _OPERATE),
+    Guarded("POST", "/v1/operations/{id}/abort", operations.abort, _OPERATE),
     Guarded("GET", "/v1/batches/{id}", batches.show, _READ),
     Guarded("GET", "/v1/audit", audit.show, _ADMIN),
     Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),

@@ -79,8 +79,8 @@ async def cancel_request(deps: Deps, intake: Intake, request_id: UUID, actor: Ac
     Raises:
         DatabaseUnavailable: it is not known whether it was; asking again is safe.
     """
-    outcome = await deps.database.transact(lambda connection: _cancel(connection, request_id, actor))
-    await _tell(deps, intake, outcome)
+    outcome = await deps.database.transact(lambda connection: cancel_within(connection, request_id, actor))
+    await tell(deps, intake, outcome)
     return outcome
 
 
@@ -90,19 +90,21 @@ async def retry_request(deps: Deps, intake: Intake, request_id: UUID, actor: Act
     Raises:
         DatabaseUnavailable: it is not known whether it does; where it does, asking again says ``NotRetryable``.
     """
-    outcome = await deps.database.transact(lambda connection: _retry(connection, request_id, actor))
-    await _tell(deps, intake, outcome)
+    outcome = await deps.database.transact(lambda connection: retry_within(connection, request_id, actor))
+    await tell(deps, intake, outcome)
     return outcome
 
 
-async def _tell(deps: Deps, intake: Intake, outcome: CancelOutcome | RetryOutcome) -> None:
+async def tell(deps: Deps, intake: Intake, outcome: CancelOutcome | RetryOutcome) -> None:
+    """Wake whoever waits for what was changed, after the commit."""
     if isinstance(outcome, Done):
         await announce(deps, outcome.changed)
         for key in outcome.keys:
             intake.waker.note(key, items=1)
 
 
-async def _cancel(connection: Connection, request_id: UUID, actor: Actor) -> CancelOutcome:
+async def cancel_within(connection: Connection, request_id: UUID, actor: Actor) -> CancelOutcome:
+    """Do what ``cancel_request`` does, in the transaction of the caller, who tells of it after the commit."""
     standing = await _find_theirs(connection, request_id, actor)
     if not isinstance(standing, Standing):
         return standing
@@ -120,7 +122,8 @@ async def _cancel(connection: Connection, request_id: UUID, actor: Actor) -> Can
     return Done(changed=tuple(changed), keys=keys)
 
 
-async def _retry(connection: Connection, request_id: UUID, actor: Actor) -> RetryOutcome:
+async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -> RetryOutcome:
+    """Do what ``retry_request`` does, in the transaction of the caller, who tells of it after the commit."""
     standing = await _find_theirs(connection, request_id, actor)
     if not isinstance(standing, Standing):
         return standing

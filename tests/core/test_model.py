@@ -15,6 +15,7 @@ from service.core.model import (
     RequestState,
     WaitReason,
 )
+from service.core.operations import OperationAction, OperationState
 
 POSTGRES_TYPES: dict[str, type[StrEnum]] = {
     "request_state": RequestState,
@@ -24,6 +25,8 @@ POSTGRES_TYPES: dict[str, type[StrEnum]] = {
     "closed_by": ClosedBy,
     "priority": Priority,
     "wait_reason": WaitReason,
+    "operation_action": OperationAction,
+    "operation_state": OperationState,
 }
 LABELS = """
 SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels

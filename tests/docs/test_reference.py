@@ -1,6 +1,7 @@
 """The tables of the docs must be equal to the code."""
 
 import ast
+import itertools
 import re
 import tomllib
 from datetime import timedelta
@@ -119,10 +120,11 @@ def test_every_problem_is_in_the_table() -> None:
 
 
 def problems_in_code() -> set[tuple[str, int]]:
-    """Find the constant codes in the module of problems, with their status."""
-    tree = ast.parse((REPOSITORY / "service/doors/problems.py").read_text(encoding="utf-8"))
+    """Find the constant codes in the modules of problems, with their status."""
+    modules = (REPOSITORY / "service/doors").glob("*problems.py")
+    trees = [ast.parse(module.read_text(encoding="utf-8")) for module in modules]
     found = set()
-    for node in ast.walk(tree):
+    for node in itertools.chain.from_iterable(ast.walk(tree) for tree in trees):
         match node:
             case ast.Call(func=ast.Name(id="Problem"), keywords=keywords):
                 constants = {k.arg: k.value.value for k in keywords if isinstance(k.value, ast.Constant)}

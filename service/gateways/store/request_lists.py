@@ -56,6 +56,12 @@ _CONDITIONS: LiteralString = """
     AND ($11::timestamptz IS NULL OR r.created_at < $11)
 """
 
+
+def matching() -> LiteralString:
+    """Return the conditions of a filter on requests ``r``, for the parameters 1 to 11 of ``conditions``."""
+    return _CONDITIONS
+
+
 LIST_REQUESTS: LiteralString = (
     SELECT_REQUEST
     + "WHERE"
