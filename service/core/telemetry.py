@@ -78,6 +78,8 @@ class LogEvent(StrEnum):
     ABSENCE_PROVED = "absence.proved"
     #: reason; an operator has to decide
     DOUBT_ESCALATED = "doubt.escalated"
+    #: decision, actor; an operator has decided
+    BATCH_RESOLVED = "batch.resolved"
     #: reason; the vendor's lists cannot be read at the moment
     READ_FAILED = "read.failed"
     #: reason

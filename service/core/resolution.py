@@ -1,0 +1,124 @@
+"""An operator's decision about a batch that nobody else could decide: its form, its rules, and what it means. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, assert_never
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+from service.core.field_errors import FieldError, field_errors
+from service.core.model import BatchState, Conclusion, ItemError, ItemState
+from service.core.outcomes import VendorError
+from service.core.submission import Identifier, Invalid
+
+
+class Decision(StrEnum):
+    """What an operator may decide."""
+
+    #: The package was made; its id comes with the decision.
+    RELEASED = "released"
+    #: It was not made: the call is made once more, under the same name.
+    RESEND = "resend"
+    #: It was not made, and nothing more is to be done.
+    REJECTED = "rejected"
+
+
+def _refuse_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "text that is not blank")
+    return text
+
+
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_refuse_blank)]
+
+
+class ResolutionBody(BaseModel):
+    """What an operator sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    decision: Annotated[Decision, Field(strict=False)]
+    release_package_id: Identifier | None = None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """A decision, complete: who made it, and why."""
+
+    #: Tells this decision from any other, so that it is written once.
+    resolution_id: UUID
+    decision: Decision
+    release_package_id: str | None
+    reason: str
+    resolved_by: str
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """What is kept of it on the attempt that was in doubt."""
+        return {
+            "id": str(self.resolution_id),
+            "decision": self.decision.value,
+            "release_package_id": self.release_package_id,
+            "reason": self.reason,
+            "resolved_by": self.resolved_by,
+        }
+
+
+def read_resolution(parsed: object, raw: bytes) -> ResolutionBody | Invalid:
+    """Check a body against every rule; ``parsed`` and ``raw`` are the same JSON, read and unread."""
+    errors = list(_package_errors(parsed))
+    try:
+        body = ResolutionBody.model_validate_json(raw)
+    except ValidationError as error:
+        return Invalid(errors=(*field_errors(error, ResolutionBody), *errors))
+    return Invalid(errors=tuple(errors)) if errors else body
+
+
+def _package_errors(parsed: object) -> Iterator[FieldError]:
+    """Check that a package is named where one was made, and only there."""
+    if not isinstance(parsed, Mapping):
+        return
+    decision, is_given = parsed.get("decision"), parsed.get("release_package_id") is not None
+    if decision == Decision.RELEASED and not is_given:
+        detail = "Expected the vendor's id of the package that was made; it is missing."
+        yield _package_error("missing", detail)
+    if decision in (Decision.RESEND, Decision.REJECTED) and is_given:
+        detail = f"Expected no package with the decision {decision}; one is given."
+        yield _package_error("not-allowed", detail)
+
+
+def _package_error(code: str, detail: str) -> FieldError:
+    return FieldError(pointer="/release_package_id", code=code, detail=detail)
+
+
+def package_taken(package_id: str, batch_id: UUID) -> Invalid:
+    """Say that a package is already another batch's."""
+    detail = f"Expected a package of this batch; {package_id} is that of batch {batch_id}."
+    return Invalid(errors=(_package_error("package-of-another-batch", detail),))
+
+
+def conclusion_of(resolution: Resolution, *, last_words: VendorError | None) -> Conclusion:
+    """Say where a decision takes the batch and its items."""
+    match resolution.decision:
+        case Decision.RELEASED:
+            return Conclusion(
+                batch_state=BatchState.RELEASED,
+                item_state=ItemState.RELEASED,
+                release_package_id=resolution.release_package_id,
+            )
+        case Decision.RESEND:
+            return Conclusion(batch_state=BatchState.SEALED, item_state=ItemState.BATCHED)
+        case Decision.REJECTED:
+            error = ItemError(
+                code="rejected-by-operator",
+                message=f"An operator decided that this is not released: {resolution.reason}",
+                retryable=False,
+                vendor=last_words,
+            )
+            return Conclusion(batch_state=BatchState.REJECTED, item_state=ItemState.REJECTED, error=error)
+        case _:
+            assert_never(resolution.decision)
