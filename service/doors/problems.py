@@ -200,6 +200,17 @@ def not_retryable(state: str, *, is_too_late: bool) -> Problem:
     )
 
 
+def not_resolvable(state: str) -> Problem:
+    """Say why nothing is left to decide about a batch."""
+    return Problem(
+        status=409,
+        code="not-resolvable",
+        title="The batch does not wait for a decision.",
+        detail=f"Expected a batch that is needs_attention; this one is {state}.",
+        members={"state": state},
+    )
+
+
 def not_found(what: str) -> Problem:
     """Say that there is no such thing, or none that the caller may see."""
     return Problem(

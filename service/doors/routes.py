@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.doors import (
+    attention,
     audit,
     batches,
     documents,
@@ -50,7 +51,10 @@ ROUTES: tuple[Route, ...] = (
     Guarded("GET", "/v1/release-requests/{id}/events", requests.events, _READ),
     Guarded("POST", "/v1/release-requests/{id}/cancel", request_actions.cancel, _SUBMIT_OR_OPERATE),
     Guarded("POST", "/v1/release-requests/{id}/retry", request_actions.retry, _SUBMIT_OR_OPERATE),
+    Guarded("GET", "/v1/batches", batches.listed, _READ),
     Guarded("GET", "/v1/batches/{id}", batches.show, _READ),
+    Guarded("POST", "/v1/batches/{id}/resolve", batches.decide, _OPERATE),
+    Guarded("GET", "/v1/attention", attention.listed, _READ),
     Guarded("GET", "/v1/audit", audit.show, _ADMIN),
     Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),
     Open("GET", "/livez", health.live),
