@@ -1,15 +1,14 @@
 """An operator's decision about a batch that nobody else could decide: its form, its rules, and what it means. Pure."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, assert_never
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from service.core.field_errors import FieldError, field_errors
+from service.core.field_errors import FieldError
 from service.core.model import BatchState, Conclusion, ItemError, ItemState
 from service.core.outcomes import VendorError
 from service.core.submission import Identifier, Invalid
@@ -26,23 +25,27 @@ class Decision(StrEnum):
     REJECTED = "rejected"
 
 
-def _refuse_blank(text: str) -> str:
-    if not text.strip():
-        raise PydanticCustomError("blank", "text that is not blank")
-    return text
-
-
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_refuse_blank)]
-
-
 class ResolutionBody(BaseModel):
     """What an operator sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     decision: Annotated[Decision, Field(strict=False)]
-    release_package_id: Identifier | None = None
-    reason: Reason
+    release_package_id: Annotated[Identifier | None, Field(validate_default=True)] = None
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
+
+    @field_validator("release_package_id")
+    @classmethod
+    def _name_what_was_made(cls, package_id: str | None, info: ValidationInfo) -> str | None:
+        """Check that a package is named where one was made, and only there."""
+        decision = info.data.get("decision")
+        if decision is Decision.RELEASED and package_id is None:
+            raise PydanticCustomError("missing", "the vendor's id of the package")
+        if decision in (Decision.RESEND, Decision.REJECTED) and package_id is not None:
+            raise PydanticCustomError(
+                "package_not_allowed", "no package with the decision {decision}", {"decision": decision.value}
+            )
+        return package_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,37 +71,11 @@ class Resolution:
         }
 
 
-def read_resolution(parsed: object, raw: bytes) -> ResolutionBody | Invalid:
-    """Check a body against every rule; ``parsed`` and ``raw`` are the same JSON, read and unread."""
-    errors = list(_package_errors(parsed))
-    try:
-        body = ResolutionBody.model_validate_json(raw)
-    except ValidationError as error:
-        return Invalid(errors=(*field_errors(error, ResolutionBody), *errors))
-    return Invalid(errors=tuple(errors)) if errors else body
-
-
-def _package_errors(parsed: object) -> Iterator[FieldError]:
-    """Check that a package is named where one was made, and only there."""
-    if not isinstance(parsed, Mapping):
-        return
-    decision, is_given = parsed.get("decision"), parsed.get("release_package_id") is not None
-    if decision == Decision.RELEASED and not is_given:
-        detail = "Expected the vendor's id of the package that was made; it is missing."
-        yield _package_error("missing", detail)
-    if decision in (Decision.RESEND, Decision.REJECTED) and is_given:
-        detail = f"Expected no package with the decision {decision}; one is given."
-        yield _package_error("not-allowed", detail)
-
-
-def _package_error(code: str, detail: str) -> FieldError:
-    return FieldError(pointer="/release_package_id", code=code, detail=detail)
-
-
 def package_taken(package_id: str, batch_id: UUID) -> Invalid:
     """Say that a package is already another batch's."""
     detail = f"Expected a package of this batch; {package_id} is that of batch {batch_id}."
-    return Invalid(errors=(_package_error("package-of-another-batch", detail),))
+    error = FieldError(pointer="/release_package_id", code="package-of-another-batch", detail=detail)
+    return Invalid(errors=(error,))
 
 
 def conclusion_of(resolution: Resolution, *, last_words: VendorError | None) -> Conclusion:

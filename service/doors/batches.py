@@ -5,18 +5,18 @@ from typing import assert_never
 from aiohttp import web
 
 from service.core.ids import new_id
-from service.core.json_input import Malformed, read_json
 from service.core.model import BatchState
-from service.core.resolution import Resolution, ResolutionBody, read_resolution
+from service.core.resolution import Resolution, ResolutionBody
 from service.core.submission import Invalid
 from service.doors import problems
 from service.doors.auth import Caller
-from service.doors.http import HTTP_REQUEST_ID, read_json_body
+from service.doors.bodies import read_body
+from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS
 from service.doors.operation import Parameter, Reply, operation
 from service.doors.paging import read_page
 from service.doors.parameters import PAGE_SIZE, PAGE_TOKEN, read_id
-from service.doors.problems import Problem, ProblemError
+from service.doors.problems import ProblemError
 from service.doors.render import batch_resource, batch_row, json_response
 from service.doors.resources import BatchPage, BatchResource
 from service.flow import status
@@ -112,11 +112,10 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
     `resend` may make a second package, should the vendor have made the first after all.
     """
     batch_id = read_id(request)
-    raw = await read_json_body(request)
-    resolution = _resolution_of(_read_body(raw), caller)
+    body = await read_body(request, ResolutionBody)
     order = Order(
         batch_id=batch_id,
-        resolution=resolution,
+        resolution=_resolution_of(body, caller),
         visible=caller.visible,
         http_request_id=request[HTTP_REQUEST_ID],
     )
@@ -128,23 +127,9 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
         case NotResolvable(state=state):
             raise ProblemError(problems.not_resolvable(state.value))
         case Invalid() as invalid:
-            raise ProblemError(_invalid(invalid))
+            raise ProblemError(problems.invalid_request(invalid))
         case unexpected:
             assert_never(unexpected)
-
-
-def _read_body(raw: bytes) -> ResolutionBody:
-    parsed = read_json(raw)
-    if isinstance(parsed, Malformed):
-        raise ProblemError(problems.malformed_json(parsed.detail))
-    body = read_resolution(parsed, raw)
-    if isinstance(body, Invalid):
-        raise ProblemError(_invalid(body))
-    return body
-
-
-def _invalid(invalid: Invalid) -> Problem:
-    return problems.invalid_request(invalid, what="decision")
 
 
 def _resolution_of(body: ResolutionBody, caller: Caller) -> Resolution:
