@@ -39,6 +39,8 @@ class LogEvent(StrEnum):
     ACCEPT_RETRIED = "accept.retried"
     #: problem; the envelope came through the queue door
     ENVELOPE_REFUSED = "envelope.refused"
+    #: with the traceback; an envelope that met a fault of ours
+    ENVELOPE_FAILED = "envelope.failed"
 
     #: keys, reason; the sweep rings again
     BELL_LOST = "bell.lost"
