@@ -260,13 +260,6 @@ def workspace_forbidden(outcome: NotAllowed) -> Problem:
     )
 
 
-def strange_entry(code: str, detail: str) -> Problem:
-    """Say why an entry of the queue is not run; it is seen among the rejects alone."""
-    return Problem(
-        status=400, code=code, title="The entry of the queue is no job that is run.", detail=detail
-    )
-
-
 def internal_error() -> Problem:
     """Say that something is broken, and nothing more."""
     return Problem(
