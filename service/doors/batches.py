@@ -58,9 +58,10 @@ async def listed(request: web.Request, caller: Caller) -> web.Response:
         workspace=request.query.get("workspace"),
         state=_read_state(request),
     )
+    before = page.behind_id
     batches = await request.app[DEPS].database.read(
         lambda connection: list_batches(
-            connection, wanted, visible=caller.visible, before=page.behind_id, limit=page.limit
+            connection, wanted, visible=caller.visible, before=before, limit=page.limit
         )
     )
     shown, token = page.cut(batches, _position_of)

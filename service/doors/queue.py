@@ -3,6 +3,7 @@
 A request is as safe as that Redis until it is accepted here; from then on it is one like any other.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -76,6 +77,8 @@ async def release_request(ctx: dict[str, Any], *arguments: Any, **named: Any) ->
     except Unavailable as error:
         log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))
         raise Retry(defer=_RETRY_AFTER) from error
+    except asyncio.CancelledError:  # arq gives up a job that takes too long, and would drop it
+        raise Retry(defer=_RETRY_AFTER) from None
     return {"problem": result.as_dict()}
 
 

@@ -58,12 +58,13 @@ async def listed(request: web.Request, caller: Caller) -> web.Response:
     page = read_page(request, "rejects")
     is_operator = bool(caller.scopes & {Scope.OPERATE, Scope.ADMIN})
     shows_placeless = is_operator and EVERYWHERE in caller.visible
+    before = page.behind_id
     kept = await request.app[DEPS].database.read(
         lambda connection: list_rejects(
             connection,
             visible=caller.visible,
             shows_placeless=shows_placeless,
-            before=page.behind_id,
+            before=before,
             limit=page.limit,
         )
     )

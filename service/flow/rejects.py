@@ -22,7 +22,8 @@ async def keep_reject(deps: Deps, reject: Reject) -> None:
     Raises:
         DatabaseUnavailable: it is not listed, so it has to stay on the queue.
     """
-    await deps.database.transact(lambda connection: rejects.insert_reject(connection, reject))
+    async with deps.database.connection() as connection:
+        await rejects.insert_reject(connection, reject)
 
 
 async def forget_old_rejects(deps: Deps) -> None:
