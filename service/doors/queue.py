@@ -121,19 +121,13 @@ async def reject_stranger(deps: Deps, entry: StrangeEntry) -> None:
         Unavailable: it is not listed, so it has to stay on the queue.
     """
     queue, payload = deps.settings.queue, entry.payload
-    problem = Problem(
-        status=400,
-        code=entry.fault.value,
-        title="The entry of the queue is no job that is run.",
-        detail=entry.detail,
-    )
     reject = Reject(
         reject_id=new_id(),
         queue=queue,
         job_id=shown_id(entry.job_id),
         digest=digest_of_entry(queue, entry.job_id, payload or b""),
-        code=problem.code,
-        problem=problem.as_dict(),
+        code=entry.fault.value,
+        problem=problems.strange_entry(entry.detail).as_dict(),
         payload=None if payload is None else payload[:MOST_BYTES],
         payload_bytes=None if payload is None else len(payload),
         place=None,

@@ -42,6 +42,7 @@ Route = Guarded | Open
 _READ = (Scope.READ,)
 _SUBMIT = (Scope.SUBMIT,)
 _SUBMIT_OR_OPERATE = (Scope.SUBMIT, Scope.OPERATE)
+_OPERATE = (Scope.OPERATE,)
 _ADMIN = (Scope.ADMIN,)
 
 ROUTES: tuple[Route, ...] = (

@@ -121,7 +121,8 @@ async def test_every_stranger_is_listed_once_with_what_was_wrong(stack: Stack, r
         row = found[job_id.decode("utf-8", "backslashreplace").replace("\x1b", "\\x1b")]
         assert bytes_of(row) == payload
         assert row["payload_bytes"] == (None if payload is None else len(payload))
-        assert row["problem"]["code"] == row["code"]
+        assert row["problem"]["code"] == "strange-entry"
+        assert row["problem"]["detail"].startswith("Expected ")
         assert (row["source"], row["queue"]) == ("queue", QUEUE)
         assert (row["project_id"], row["workspace"]) == (None, None)
 
