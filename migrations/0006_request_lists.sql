@@ -1,4 +1,4 @@
--- migrate:up transaction:false statement_timeout:600s
+-- migrate:up transaction:false lock_timeout:0 statement_timeout:0
 
 -- Not in a transaction: see above.
 -- squawk-ignore-file ban-concurrent-index-creation-in-transaction

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from service.deps import (
     open_worker_deps,
     wait_for,
 )
-from service.doors.queue import RELEASE_REQUEST, release_request
+from service.doors.queue import RELEASE_REQUEST, reject_stranger, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
 from service.flow.batch import answer_doorbell, look_later
@@ -165,6 +166,7 @@ def queue_door_worker(deps: WorkerDeps, intake: Intake, redis: ArqRedis) -> Safe
         functions=[
             func(release_request, name=RELEASE_REQUEST, keep_result=QUEUE_DOOR_RESULT, max_tries=MAX_TRIES)
         ],
+        on_stranger=partial(reject_stranger, deps),
         queue_name=deps.settings.queue,
         max_jobs=QUEUE_DOOR_JOBS,
         ctx={"deps": deps, "intake": intake},

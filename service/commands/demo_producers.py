@@ -4,25 +4,19 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import aiohttp
-from arq.connections import ArqRedis
 
+from service.client import QueueProducer
 from service.commands.local import LocalStack
 from service.core.errors import ServiceError
 from service.core.ids import new_id
-from service.doors.queue import RELEASE_REQUEST
-from service.gateways.queue import open_redis
 
 REQUESTS = 200
 WORKSPACES = ("sales", "finance", "risk", "crm", "billing")
 _HTTP_PRODUCERS = 4
 _QUEUE_PRODUCERS = 2
-_QUEUE = "release:requests"
-#: An entry that waits for longer is dropped by arq, so producers say a long time.
-_EXPIRES = timedelta(days=7)
 _ACCEPTED = 202
 
 
@@ -83,17 +77,14 @@ class Producers:
         Raises:
             ServiceError: a request was not accepted.
         """
-        redis = open_redis(self._stack.redis_url, max_connections=_QUEUE_PRODUCERS, retries=3)
-        try:
+        async with QueueProducer(self._stack.redis_url) as producer:
             await asyncio.gather(
                 *(self._send_over_http(plan.over_http[n::_HTTP_PRODUCERS]) for n in range(_HTTP_PRODUCERS)),
                 *(
-                    send_over_queue(redis, plan.over_queue[n::_QUEUE_PRODUCERS])
+                    send_over_queue(producer, plan.over_queue[n::_QUEUE_PRODUCERS])
                     for n in range(_QUEUE_PRODUCERS)
                 ),
             )
-        finally:
-            await redis.aclose()
 
     async def _send_over_http(self, bodies: Sequence[Mapping[str, Any]]) -> None:
         for body in bodies:
@@ -104,8 +95,7 @@ class Producers:
                     raise ServiceError(f"a request of the demo was not accepted: {await response.text()}")
 
 
-async def send_over_queue(redis: ArqRedis, bodies: Sequence[Mapping[str, Any]]) -> None:
+async def send_over_queue(producer: QueueProducer, bodies: Sequence[Mapping[str, Any]]) -> None:
     """Put requests on the queue, as a producer without HTTP does."""
     for body in bodies:
-        envelope = {"v": 1, "idempotency_key": str(new_id()), "traceparent": None, "request": body}
-        await redis.enqueue_job(RELEASE_REQUEST, envelope, _queue_name=_QUEUE, _expires=_EXPIRES)
+        await producer.enqueue(body, idempotency_key=str(new_id()))

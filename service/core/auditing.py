@@ -122,6 +122,8 @@ class OurPackage:
     apply_user_id: str
     release_package_id: str | None
     pending_item_ids: frozenset[str]
+    #: Whether an operator named the package: then it may have been made by hand, under another name, with more items.
+    is_by_operator: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +161,19 @@ def _difference_of(ours: OurPackage, theirs: TheirPackage | None) -> Iterable[Fi
     if theirs is None:
         yield _finding(ours, f"released as package {ours.release_package_id}, which the vendor does not list")
         return
-    if theirs.package_name != ours.package_name:
+    if theirs.package_name != ours.package_name and not ours.is_by_operator:
         yield _finding(ours, f"package {theirs.package_id} is named {theirs.package_name!r} at the vendor")
-    if theirs.apply_user_id not in {None, ours.apply_user_id}:
+    if theirs.apply_user_id not in {None, ours.apply_user_id} and not ours.is_by_operator:
         yield _finding(ours, f"package {theirs.package_id} is by {theirs.apply_user_id!r} at the vendor")
-    if theirs.pending_item_ids is not None and theirs.pending_item_ids != ours.pending_item_ids:
-        differing = ", ".join(sorted(theirs.pending_item_ids ^ ours.pending_item_ids)[:3])
-        yield _finding(ours, f"package {theirs.package_id} has other items at the vendor: {differing}")
+    if differing := _differing_items(ours, theirs.pending_item_ids):
+        named = ", ".join(sorted(differing)[:3])
+        yield _finding(ours, f"package {theirs.package_id} has other items at the vendor: {named}")
+
+
+def _differing_items(ours: OurPackage, theirs: frozenset[str] | None) -> frozenset[str]:
+    if theirs is None:
+        return frozenset()
+    return ours.pending_item_ids - theirs if ours.is_by_operator else ours.pending_item_ids ^ theirs
 
 
 def _finding(ours: OurPackage, detail: str) -> Finding:

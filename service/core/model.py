@@ -170,3 +170,13 @@ class ItemError:
     message: str
     retryable: bool
     vendor: VendorError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """Where a batch and its items go after its doubt has ended."""
+
+    batch_state: BatchState
+    item_state: ItemState
+    release_package_id: str | None = None
+    error: ItemError | None = None

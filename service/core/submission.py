@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeGuard
 
 import orjson
 from pydantic import (
@@ -87,10 +87,11 @@ def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+_IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
 #: The lengths are the pattern's; the document says them once more for readers.
 Identifier = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"),
+    StringConstraints(pattern=_IDENTIFIER),
     Field(json_schema_extra={"minLength": 1, "maxLength": 64}),
 ]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
@@ -115,6 +116,11 @@ _EXAMPLE: dict[str, JsonValue] = {
     "pending_item_list": ["26", "27"],
     "labels": {"team": "bi"},
 }
+
+
+def is_identifier(value: object) -> TypeGuard[str]:
+    """Tell whether a value is an id such as those of projects and workspaces."""
+    return isinstance(value, str) and re.fullmatch(_IDENTIFIER, value) is not None
 
 
 class ReleaseRequestBody(BaseModel):

@@ -39,6 +39,8 @@ class LogEvent(StrEnum):
     ACCEPT_RETRIED = "accept.retried"
     #: problem; the envelope came through the queue door
     ENVELOPE_REFUSED = "envelope.refused"
+    #: with the traceback; an envelope that met a fault of ours
+    ENVELOPE_FAILED = "envelope.failed"
 
     #: keys, reason; the sweep rings again
     BELL_LOST = "bell.lost"
@@ -78,6 +80,8 @@ class LogEvent(StrEnum):
     ABSENCE_PROVED = "absence.proved"
     #: reason; an operator has to decide
     DOUBT_ESCALATED = "doubt.escalated"
+    #: decision, actor; an operator has decided
+    BATCH_RESOLVED = "batch.resolved"
     #: reason; the vendor's lists cannot be read at the moment
     READ_FAILED = "read.failed"
     #: reason

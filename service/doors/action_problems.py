@@ -56,3 +56,14 @@ def not_running(state: str) -> Problem:
         detail=f"Expected an operation that runs; it is {state}.",
         members={"state": state},
     )
+
+
+def not_resolvable(state: str) -> Problem:
+    """Say why nothing is left to decide about a batch."""
+    return Problem(
+        status=409,
+        code="not-resolvable",
+        title="The batch does not wait for a decision.",
+        detail=f"Expected a batch that is needs_attention; this one is {state}.",
+        members={"state": state},
+    )

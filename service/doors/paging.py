@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -42,6 +43,21 @@ class Page:
             (text,) = self.position
             return UUID(text)
         except ValueError:
+            raise ProblemError(problems.foreign_page_token()) from None
+
+    @property
+    def behind_moment(self) -> tuple[datetime, UUID] | None:
+        """The position, where it is a moment and an id.
+
+        Raises:
+            ProblemError: it is not.
+        """
+        if self.position is None:
+            return None
+        try:
+            moment, text = self.position
+            return datetime.fromisoformat(moment).astimezone(UTC), UUID(text)
+        except (ValueError, OverflowError):
             raise ProblemError(problems.foreign_page_token()) from None
 
     def cut(

@@ -96,6 +96,18 @@ PAGES: Mapping[str, ProblemPage] = {
     "not-running": ProblemPage(
         409, "The operation has ended already.", "Nothing; its resource says what it has done."
     ),
+    "not-resolvable": ProblemPage(
+        409,
+        "Only a batch that is needs_attention waits for a decision of an operator; each is decided once.",
+        "state says how it stands. Where it was decided, its last attempt in doubt has the decision in evidence, and "
+        "the audit trail has who and why.",
+    ),
+    "strange-entry": ProblemPage(
+        400,
+        "Something on the queue is no job that the queue door runs. Nothing of it was run or unpickled.",
+        "detail says what was expected and what was given; the payload of the reject shows what came. Find out who "
+        "writes to that Redis. Where a job has expired, hand the request in again with its idempotency key.",
+    ),
     "too-large": ProblemPage(
         413,
         "The body is over 1 MiB.",

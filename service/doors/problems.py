@@ -216,6 +216,11 @@ def workspace_forbidden(outcome: NotAllowed) -> Problem:
     )
 
 
+def strange_entry(detail: str) -> Problem:
+    """Say why an entry of the queue is not run; seen among the rejects."""
+    return Problem(status=400, code="strange-entry", title="The entry is no job that is run.", detail=detail)
+
+
 def internal_error() -> Problem:
     """Say that something is broken, and nothing more."""
     return Problem(

@@ -3,7 +3,9 @@
 A request is as safe as that Redis until it is accepted here; from then on it is one like any other.
 """
 
+import asyncio
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,9 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from service.core.config import Settings
 from service.core.errors import Unavailable
 from service.core.field_errors import field_errors
+from service.core.ids import new_id
 from service.core.json_input import Malformed, read_json
 from service.core.model import RequestState
-from service.core.submission import Invalid
+from service.core.rejects import (
+    MOST_BYTES,
+    Reject,
+    StrangeEntry,
+    digest_of_entry,
+    kept_problem,
+    shown_id,
+)
+from service.core.submission import Defaults, Invalid, is_identifier
 from service.core.telemetry import LogEvent
 from service.deps import Deps
 from service.doors import problems
@@ -29,6 +40,8 @@ from service.flow import status
 from service.flow.accept import Envelope, Refusal, accept
 from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
 from service.flow.intake import Intake
+from service.flow.rejects import keep_reject
+from service.gateways.queue import Payload, read_payload
 
 #: arq's name of the one function that producers may call.
 RELEASE_REQUEST = "release_request"
@@ -52,14 +65,86 @@ class QueueEnvelope(BaseModel):
 
 async def release_request(ctx: dict[str, Any], *arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401 - strangers send it
     """Accept a release request from the queue; arq keeps what is returned as the job's result."""
-    if len(arguments) != 1 or named:
-        given = len(arguments) + len(named)
-        return _refuse(problems.malformed_json(f"Expected one argument, the envelope; given {given}."))
+    deps: Deps = ctx["deps"]
     try:
-        return await take_in(ctx["deps"], ctx["intake"], arguments[0], job_key=job_key(ctx))
+        result = await _take_in(ctx, arguments, named)
+        if not isinstance(result, Problem):
+            return result
+        log.warning(LogEvent.ENVELOPE_REFUSED, code=result.code, detail=result.detail)
+        payload = await read_payload(ctx["redis"], ctx["job_id"], most=MOST_BYTES)
+        place = place_of(arguments[0] if arguments else None, deps.settings.defaults)
+        await keep_reject(deps, _reject_of_job(ctx, result, payload, place))
     except Unavailable as error:
         log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))
         raise Retry(defer=_RETRY_AFTER) from error
+    except asyncio.CancelledError:  # arq gives up a job that takes too long, and would drop it
+        raise Retry(defer=_RETRY_AFTER) from None
+    return {"problem": result.as_dict()}
+
+
+async def _take_in(
+    ctx: dict[str, Any], arguments: Sequence[object], named: Mapping[str, object]
+) -> dict[str, Any] | Problem:
+    if len(arguments) != 1 or named:
+        given = len(arguments) + len(named)
+        return problems.malformed_json(f"Expected one argument, the envelope; given {given}.")
+    try:
+        return await take_in(ctx["deps"], ctx["intake"], arguments[0], job_key=job_key(ctx))
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception(LogEvent.ENVELOPE_FAILED)
+        return problems.internal_error()
+
+
+def _reject_of_job(
+    ctx: dict[str, Any], problem: Problem, payload: Payload, place: tuple[str, str] | None
+) -> Reject:
+    queue, job_id = ctx["deps"].settings.queue, ctx["job_id"].encode()
+    return Reject(
+        reject_id=new_id(),
+        queue=queue,
+        job_id=shown_id(job_id),
+        digest=digest_of_entry(queue, job_id, job_key(ctx).encode()),
+        code=problem.code,
+        problem=kept_problem(problem.as_dict()),
+        payload=payload.beginning,
+        payload_bytes=payload.size,
+        place=place,
+    )
+
+
+async def reject_stranger(deps: Deps, entry: StrangeEntry) -> None:
+    """List an entry of the queue that is not run.
+
+    Raises:
+        Unavailable: it is not listed, so it has to stay on the queue.
+    """
+    queue, payload = deps.settings.queue, entry.payload
+    reject = Reject(
+        reject_id=new_id(),
+        queue=queue,
+        job_id=shown_id(entry.job_id),
+        digest=digest_of_entry(queue, entry.job_id, payload or b""),
+        code=entry.fault.value,
+        problem=problems.strange_entry(entry.detail).as_dict(),
+        payload=None if payload is None else payload[:MOST_BYTES],
+        payload_bytes=None if payload is None else len(payload),
+        place=None,
+    )
+    await keep_reject(deps, reject)
+
+
+def place_of(argument: object, defaults: Defaults) -> tuple[str, str] | None:
+    """Return the project and workspace that an envelope is for, as far as it can be read."""
+    request = argument.get("request") if isinstance(argument, dict) else None
+    if not isinstance(request, dict):
+        return None
+    project_id = request.get("project_id") or defaults.project_id
+    workspace = request.get("workspace") or defaults.workspace
+    if is_identifier(project_id) and is_identifier(workspace):
+        return project_id, workspace
+    return None
 
 
 def job_key(ctx: dict[str, Any]) -> str:
@@ -68,7 +153,7 @@ def job_key(ctx: dict[str, Any]) -> str:
     return f"arq:{hashlib.sha256(enqueued.encode()).hexdigest()}"
 
 
-async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str) -> dict[str, Any]:
+async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str) -> dict[str, Any] | Problem:
     """Check an envelope and accept the request in it.
 
     Raises:
@@ -76,7 +161,7 @@ async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str)
     """
     envelope = read_envelope(argument)
     if not isinstance(envelope, QueueEnvelope):
-        return _refuse(problems.of_refusal(envelope))
+        return problems.of_refusal(envelope)
     outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings, job_key=job_key))
     return await _result(deps, outcome)
 
@@ -107,7 +192,7 @@ def _envelope_of(envelope: QueueEnvelope, settings: Settings, *, job_key: str) -
     )
 
 
-async def _result(deps: Deps, outcome: AcceptOutcome | Refusal) -> dict[str, Any]:
+async def _result(deps: Deps, outcome: AcceptOutcome | Refusal) -> dict[str, Any] | Problem:
     match outcome:
         case Accepted(request=request, may_have_moved=may_have_moved):
             state = await _state_of(deps, request.request_id) if may_have_moved else RequestState.ACCEPTED
@@ -115,14 +200,9 @@ async def _result(deps: Deps, outcome: AcceptOutcome | Refusal) -> dict[str, Any
         case Replayed(request_id=request_id):
             return {"id": str(request_id), "state": (await _state_of(deps, request_id)).value}
         case _:
-            return _refuse(problems.of_refusal(outcome))
+            return problems.of_refusal(outcome)
 
 
 async def _state_of(deps: Deps, request_id: UUID) -> RequestState:
     view = await status.find_request(deps, request_id, visible=("%",))
     return RequestState.ACCEPTED if view is None else view.state
-
-
-def _refuse(problem: Problem) -> dict[str, Any]:
-    log.warning(LogEvent.ENVELOPE_REFUSED, code=problem.code, detail=problem.detail)
-    return {"problem": problem.as_dict()}

@@ -16,14 +16,16 @@ from service.doors.operating_resources import AuditLogEntry, AuditResource
 from service.doors.resources import (
     AttemptResource,
     BatchResource,
+    BatchRow,
     ErrorResource,
     EventResource,
     ItemResource,
+    MemberResource,
     ReleaseRequest,
 )
 from service.flow.accept_group import Accepted
 from service.flow.status import what_it_waits_for
-from service.gateways.store.batch_reading import AttemptView, BatchView
+from service.gateways.store.batch_reading import AttemptView, BatchView, MemberView
 from service.gateways.store.reading import ItemView, RequestView
 
 REQUESTS_PATH = "/v1/release-requests"
@@ -74,7 +76,7 @@ def request_resource(request: RequestView) -> ReleaseRequest:
         "attempts": max((item.counted_attempts for item in request.items), default=0),
         "labels": request.labels,
         "note": request.note,
-        "error": _error(request.error),
+        "error": kept_error(request.error),
         "created_at": request.created_at,
         "updated_at": request.updated_at,
         "finished_at": request.finished_at,
@@ -83,8 +85,8 @@ def request_resource(request: RequestView) -> ReleaseRequest:
     }
 
 
-def _error(kept: dict[str, Any] | None) -> ErrorResource | None:
-    """Only this service writes the column, in this form."""
+def kept_error(kept: dict[str, Any] | None) -> ErrorResource | None:
+    """Return an error as it is kept: only this service writes the column, in this form."""
     return cast("ErrorResource | None", kept)
 
 
@@ -95,7 +97,7 @@ def _item(item: ItemView) -> ItemResource:
         "batch_id": item.batch_id,
         "package_name": item.package_name,
         "release_package_id": item.release_package_id,
-        "error": _error(item.error),
+        "error": kept_error(item.error),
     }
 
 
@@ -151,8 +153,8 @@ def event_resource(event: Event) -> EventResource:
     }
 
 
-def batch_resource(batch: BatchView) -> BatchResource:
-    """Return a batch with its members and attempts."""
+def batch_row(batch: BatchView) -> BatchRow:
+    """Return a batch as lists show it."""
     return {
         "id": batch.batch_id,
         "state": batch.state,
@@ -164,27 +166,37 @@ def batch_resource(batch: BatchView) -> BatchResource:
         "release_package_id": batch.release_package_id,
         "parent_id": batch.parent_id,
         "closed_by": batch.closed_by,
+        "item_count": batch.item_count,
         "epoch": batch.epoch,
         "worker": batch.worker,
         "lease_expires_at": batch.lease_expires_at,
         "counted_attempts": batch.counted_attempts,
         "wait_reason": batch.wait_reason,
         "not_before": batch.not_before,
-        "error": _error(batch.error),
+        "error": kept_error(batch.error),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,
-        "members": [
-            {
-                "release_request_id": member.request_id,
-                "pending_item_id": member.pending_item_id,
-                "state": member.state,
-                "attached": member.is_attached,
-            }
-            for member in batch.members
-        ],
-        "attempts": [_attempt(attempt) for attempt in batch.attempts],
         "links": {"self": f"{BATCHES_PATH}/{batch.batch_id}"},
+    }
+
+
+def batch_resource(batch: BatchView) -> BatchResource:
+    """Return a batch with its members and attempts."""
+    return {
+        **batch_row(batch),
+        "members": [member_resource(member) for member in batch.members],
+        "attempts": [_attempt(attempt) for attempt in batch.attempts],
+    }
+
+
+def member_resource(member: MemberView) -> MemberResource:
+    """Return an item of a batch."""
+    return {
+        "release_request_id": member.request_id,
+        "pending_item_id": member.pending_item_id,
+        "state": member.state,
+        "attached": member.is_attached,
     }
 
 

@@ -1,8 +1,5 @@
 """The HTTP door of lists of release requests: those that match a filter, the newest first."""
 
-from datetime import datetime
-from uuid import UUID
-
 from aiohttp import web
 
 from service.core.request_filter import FILTER_NAMES, LABEL_PREFIX, BadFilter, RequestFilter, read_filter
@@ -81,10 +78,5 @@ def _read_filter(request: web.Request) -> RequestFilter:
 
 
 def _position_in(page: Page) -> ListPosition | None:
-    if page.position is None:
-        return None
-    try:
-        created_at, request_id = page.position
-        return ListPosition(created_at=datetime.fromisoformat(created_at), request_id=UUID(request_id))
-    except ValueError:
-        raise ProblemError(problems.foreign_page_token()) from None
+    behind = page.behind_moment
+    return None if behind is None else ListPosition(created_at=behind[0], request_id=behind[1])

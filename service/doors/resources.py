@@ -182,8 +182,8 @@ class SelfLink(TypedDict):
     self: str
 
 
-class BatchResource(TypedDict):
-    """A batch with its members and every call that was made for it."""
+class BatchRow(TypedDict):
+    """A batch, as lists show it."""
 
     id: UUID
     state: BatchState
@@ -195,6 +195,7 @@ class BatchResource(TypedDict):
     release_package_id: str | None
     parent_id: UUID | None
     closed_by: ClosedBy
+    item_count: int
     epoch: int
     worker: str | None
     lease_expires_at: datetime | None
@@ -205,9 +206,21 @@ class BatchResource(TypedDict):
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    links: SelfLink
+
+
+class BatchResource(BatchRow):
+    """A batch with its members and every call that was made for it."""
+
     members: list[MemberResource]
     attempts: list[AttemptResource]
-    links: SelfLink
+
+
+class BatchPage(TypedDict):
+    """A page of batches, newest first."""
+
+    batches: list[BatchRow]
+    next_page_token: str
 
 
 class Health(TypedDict):

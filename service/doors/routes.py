@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from service.doors import (
+    attention,
     audit,
     batches,
     documents,
     health,
     operations,
+    rejects,
     request_actions,
     request_batches,
     request_lists,
@@ -55,7 +57,11 @@ ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/operations", operations.create, _OPERATE),
     Guarded("GET", "/v1/operations/{id}", operations.show, _OPERATE),
     Guarded("POST", "/v1/operations/{id}/abort", operations.abort, _OPERATE),
+    Guarded("GET", "/v1/batches", batches.listed, _READ),
     Guarded("GET", "/v1/batches/{id}", batches.show, _READ),
+    Guarded("POST", "/v1/batches/{id}/resolve", batches.decide, _OPERATE),
+    Guarded("GET", "/v1/attention", attention.listed, _READ),
+    Guarded("GET", "/v1/rejects", rejects.listed, _READ),
     Guarded("GET", "/v1/audit", audit.show, _ADMIN),
     Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),
     Open("GET", "/livez", health.live),

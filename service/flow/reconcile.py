@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from service.core.errors import Unavailable
-from service.core.model import BatchState, ItemError, ItemState
+from service.core.model import BatchState, Conclusion, ItemError, ItemState
 from service.core.outcomes import NO_WORDS
 from service.core.reconciling import (
     Fail,
@@ -42,7 +42,7 @@ from service.gateways.limits import Asking
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection
-from service.gateways.store.reconciling import Conclusion, Doubt
+from service.gateways.store.reconciling import Doubt
 from service.gateways.vendor.classify import may_be_an_item
 from service.gateways.vendor.lists import Listing
 from service.gateways.vendor.records import ReleasePackage

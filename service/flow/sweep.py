@@ -19,6 +19,7 @@ from service.core.model import ItemError
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.announce import announce
+from service.flow.rejects import forget_old_rejects
 from service.gateways.store import batches, expiring, lanes, progress
 from service.gateways.store.database import Connection
 
@@ -68,6 +69,7 @@ async def sweep_once(deps: WorkerDeps) -> SweepReport:
     expired = await expire_late_items(deps)
     rung = await ring_lost_bells(deps)
     await forget_old_holds(deps)
+    await forget_old_rejects(deps)
     return SweepReport(rung=rung, taken_over=taken_over, expired=expired)
 
 

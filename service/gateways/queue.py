@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, LiteralString
@@ -74,6 +75,28 @@ _JOB: Mapping[str, Callable[[Any], bool]] = {
     "k": lambda named: isinstance(named, dict),
     "et": lambda enqueued: type(enqueued) is int and 0 <= enqueued <= _LAST_MOMENT_MS,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What lies under the id of a job: its beginning, and how much it is; None where nothing does."""
+
+    beginning: bytes | None
+    size: int | None
+
+
+async def read_payload(redis: ArqRedis, job_id: str, *, most: int) -> Payload:
+    """Read the beginning of a job as it was written.
+
+    Raises:
+        QueueUnavailable: Redis does not answer.
+    """
+    with translated():
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.getrange(job_key_prefix + job_id, 0, most - 1)
+            pipe.strlen(job_key_prefix + job_id)
+            beginning, size = await pipe.execute()
+    return Payload(beginning=beginning, size=size) if size else Payload(beginning=None, size=None)
 
 
 class translated(AbstractContextManager[None]):  # noqa: N801 - reads as a keyword where it is used

@@ -1,6 +1,7 @@
-"""arq's worker, made to survive what others put into Redis: it drops what it cannot use, and goes on."""
+"""arq's worker, made to survive what others put into Redis: it hands on what it cannot use, drops it, and goes on."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -10,11 +11,18 @@ from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix,
 from arq.worker import Worker
 from redis.exceptions import ResponseError
 
+from service.core.errors import Unavailable
+from service.core.rejects import EntryFault, StrangeEntry
 from service.core.telemetry import LogEvent
-from service.gateways.queue import is_refusal_of_a_key
+from service.core.wording import shown
+from service.gateways.queue import deserialize_job, is_refusal_of_a_key, now_ms
 
 #: Redis takes longer only where it hangs.
 _LONGEST_POLL_SECONDS = 1.0
+_PUT_OFF_MS = 1_000
+
+#: Is told of each entry that is not run, before it is dropped; raises ``Unavailable`` where it has to stay.
+OnStranger = Callable[[StrangeEntry], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -22,9 +30,12 @@ log = structlog.get_logger()
 class SafeWorker(Worker):
     """An arq worker that no entry and no key of a wrong type ends, and that stops at once when told to."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arq's own
+    def __init__(self, *, on_stranger: OnStranger | None = None, **settings: Any) -> None:  # noqa: ANN401 - arq's own
         super().__init__(**settings)
+        self._on_stranger = on_stranger
         self._between_polls = asyncio.Lock()
+        #: By the event loop's clock: strangers whose ids cannot be read are left lying until then.
+        self._no_strangers_until = 0.0
 
     async def stop_polling(self, polling: asyncio.Task[None]) -> None:
         """Cancel the loop of polls between two of them: redis-py would complain of a pipeline that is left open."""
@@ -40,8 +51,7 @@ class SafeWorker(Worker):
             if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
                 return
             if not is_text(job_id):
-                await self.pool.zrem(self.queue_name, job_id)
-                self._log_dropped(repr(job_id[:100]))
+                await self._drop_unreadable(job_id)
             elif not self._is_running(job_id.decode()):
                 await self._start_job(job_id)
 
@@ -55,12 +65,10 @@ class SafeWorker(Worker):
             await super().start_jobs([job_id])
         except (
             OverflowError
-        ):  # its time was made infinite since the mending; what arq has taken is given back
+        ):  # its time was made infinite since the mending: what arq has taken is given back
             self.job_counter -= 1
             self.sem.release()
-            await self.pool.zrem(self.queue_name, job_id)
-            await self.pool.delete(in_progress_key_prefix + job_id.decode())
-            self._log_dropped(repr(job_id[:100]))
+            await self._put_off(job_id.decode())
         if (job := self.tasks.get(job_id.decode())) is not None:
             job.add_done_callback(take_note)
 
@@ -71,8 +79,59 @@ class SafeWorker(Worker):
         except ResponseError as error:
             if not is_refusal_of_a_key(error):
                 raise
-            await self._mend_job(job_id)
-            self._log_dropped(f"{job_id[:100]!r}: {error}")
+            detail = f"Expected a job as text; {error}."
+            if await self._has_job(job_id) or await self._hand_on(
+                job_id.encode(), EntryFault.NOT_A_JOB, detail, None
+            ):
+                await self._mend_job(job_id)
+                self._log_dropped(f"{job_id[:100]!r}: {error}")
+            else:
+                await self._put_off(job_id)
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        """Drop an entry that arq cannot run; one that could not be handed on stays for a second look."""
+        raw = await self.pool.get(job_key_prefix + job_id)
+        fault, detail = complaint_about(raw, self.functions)
+        if await self._hand_on(job_id.encode(), fault, detail, raw):
+            await super().finish_failed_job(job_id, result_data)
+        else:
+            await self._put_off(job_id)
+
+    async def _drop_unreadable(self, job_id: bytes) -> None:
+        """Drop an entry whose id is no text: handed on between polls, so that where that fails all wait a while."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._no_strangers_until:
+            return
+        detail = "Expected an id in UTF-8."
+        if await self._hand_on(job_id, EntryFault.BAD_ID, detail, await self._read_raw(job_id)):
+            await self.pool.zrem(self.queue_name, job_id)
+            self._log_dropped(repr(job_id[:100]))
+        else:
+            self._no_strangers_until = clock() + _PUT_OFF_MS / 1000
+
+    async def _read_raw(self, job_id: bytes) -> bytes | None:
+        try:
+            return cast("bytes | None", await self.pool.get(job_key_prefix.encode() + job_id))
+        except ResponseError:
+            return None
+
+    async def _hand_on(self, job_id: bytes, fault: EntryFault, detail: str, raw: bytes | None) -> bool:
+        """Tell whoever wants to know of an entry that is not run; False where that failed."""
+        if self._on_stranger is None:
+            return True
+        try:
+            await self._on_stranger(StrangeEntry(job_id=job_id, fault=fault, detail=detail, payload=raw))
+        except Unavailable as error:
+            log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))
+            return False
+        return True
+
+    async def _put_off(self, job_id: str) -> None:
+        """Give an entry that was taken back to the queue, for later."""
+        async with self.pool.pipeline(transaction=True) as pipe:
+            pipe.zadd(self.queue_name, {job_id: now_ms() + _PUT_OFF_MS}, xx=True)
+            pipe.delete(in_progress_key_prefix + job_id)
+            await pipe.execute()
 
     async def _poll_iteration(self) -> None:
         async with self._between_polls:
@@ -99,8 +158,11 @@ class SafeWorker(Worker):
         await self._drop_unless_queue(self.queue_name)
         await self._drop_unless_queue(abort_jobs_ss)
         await self.pool.delete(retry_key_prefix + job_id, in_progress_key_prefix + job_id)
-        if await type_of(self.pool, job_key_prefix + job_id) != "string":
+        if not await self._has_job(job_id):
             await self.pool.delete(job_key_prefix + job_id)
+
+    async def _has_job(self, job_id: str) -> bool:
+        return await type_of(self.pool, job_key_prefix + job_id) in {"string", "none"}
 
     async def _drop_unless_queue(self, key: str) -> bool:
         """Delete a key that is no sorted set; tells whether there was one. The sweep rings for what was lost."""
@@ -108,6 +170,23 @@ class SafeWorker(Worker):
 
     def _log_dropped(self, entry: str) -> None:
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+def complaint_about(raw: bytes | None, functions: Iterable[str]) -> tuple[EntryFault, str]:
+    """Say why arq does not run what lies under the id of a job."""
+    if raw is None:
+        return (
+            EntryFault.JOB_EXPIRED,
+            "Expected a job under this id; its expiry has passed, or it was never written.",
+        )
+    try:
+        job = deserialize_job(raw)
+    except ValueError:
+        return EntryFault.NOT_A_JOB, "Expected a job as arq writes it with a serializer for JSON."
+    if job["f"] not in functions:
+        expected = " or ".join(functions)
+        return EntryFault.UNKNOWN_FUNCTION, f"Expected the function {expected}; given {shown(job['f'])}."
+    return EntryFault.TRIES_USED_UP, f"Expected fewer tries; given {shown(job['t'])}."
 
 
 def take_note(job: asyncio.Task[Any]) -> None:

@@ -25,7 +25,7 @@ ALLOWED = {
         "service/gateways/limiter_birth.py",
         "service/gateways/scripts.py",
         "service/doors/queue.py",
-        "service/commands/demo_producers.py",
+        "service/client/",
     ),
     "aiohttp": (
         "service/app.py",
@@ -145,6 +145,19 @@ def test_sql_is_in_the_store_alone() -> None:
     ]
 
     assert guilty == []
+
+
+def test_the_client_works_without_the_rest() -> None:
+    """Importing it brings in the core alone: no server, and none of the libraries of one."""
+    program = "import sys, service.client; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    ours = {name for name in loaded if name.startswith("service.")}
+
+    assert {name for name in ours if not name.startswith(("service.client", "service.core"))} == set()
+    assert not loaded & {"asyncpg", "aiohttp", "structlog"}
 
 
 #: Runs in a process of its own: imports a module and reports everything that it did beyond being imported.

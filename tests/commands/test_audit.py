@@ -154,8 +154,9 @@ CORRUPTIONS = {
     "A4 an answer that named another package": (
         "A4",
         (
-            "WITH proof AS (INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, manual)"
-            " SELECT id, 2, 1, 'in_doubt', now(), TRUE FROM batches)"
+            "WITH proof AS (INSERT INTO attempts (batch_id, number, epoch, outcome, finished_at, evidence)"
+            " SELECT id, 2, 1, 'in_doubt', now(), jsonb_build_object('resolution',"
+            " jsonb_build_object('release_package_id', release_package_id)) FROM batches)"
             ' UPDATE attempts SET evidence = \'{"release_package_id": "other"}\''
             " RETURNING 'attempt 1 of batch ' || batch_id"
         ),

@@ -1,5 +1,6 @@
 """How the vendor's packages are held against ours."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -93,6 +94,17 @@ def test_what_may_be_is_no_difference(batches: list[OurPackage], listed: list[Th
 def test_a_difference_is_named(batches: list[OurPackage], listed: list[TheirPackage], words: str) -> None:
     """A package that is missing, other than ours, there twice, or there in spite of a no."""
     assert differences(batches, listed) == [words]
+
+
+def test_a_package_that_an_operator_has_named_may_be_another_than_planned() -> None:
+    """Made by hand, it has another name and applicant and more items, but all of the batch's, and it is listed."""
+    named = replace(ours(), is_by_operator=True)
+    by_hand = theirs(name="by-hand", items="123", applicant="person")
+    without = theirs(name="by-hand", items="13")
+
+    assert differences([named], [by_hand]) == []
+    assert differences([named], [without]) == ["batch b1 package p1 has other items at the vendor: 2"]
+    assert differences([named], []) == ["batch b1 released as package p1, which the vendor does not list"]
 
 
 def test_a_batch_that_was_released_meanwhile_is_no_difference() -> None:

@@ -7,10 +7,11 @@ import sys
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.docs.conftest import RunningUp
 from tests.docs.examples import comparable, curl, redis_commands, shell
-from tests.docs.markdown import Block, Page
+from tests.docs.markdown import REPOSITORY, Block, Page
 from tests.support.waiting import eventually
 
 README = Page.read("README.md")
@@ -44,15 +45,17 @@ async def test_the_first_request_is_answered_as_shown(up: RunningUp) -> None:
     assert comparable(json.loads(README.blocks_of("json")[0])) == comparable(answer)
 
 
-async def test_a_producer_in_python_gets_its_request_released(up: RunningUp) -> None:
-    """The README's program enqueues a request, prints its id and state, and the request is released."""
-    (program,) = README.blocks_of("python")
+@pytest.mark.parametrize(("page", "item"), [("README.md", "28"), ("docs/queue-door.md", "38")])
+async def test_a_producer_in_python_gets_its_request_released(up: RunningUp, page: str, item: str) -> None:
+    """The program of the page enqueues a request, prints its id and state, and the request is released."""
+    (program,) = Page.read(page).blocks_of("python")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         program,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
         env={"RELEASE_REDIS_URL": redis_url(up)},
     )
     output, errors = await asyncio.wait_for(process.communicate(), 30)
@@ -61,24 +64,27 @@ async def test_a_producer_in_python_gets_its_request_released(up: RunningUp) -> 
     request = await released(up, result["id"])
 
     assert result["state"] == "accepted"
-    assert [item["pending_item_id"] for item in request["items"]] == ["28"]
+    assert [one["pending_item_id"] for one in request["items"]] == [item]
 
 
-async def test_a_producer_with_bare_redis_commands_gets_its_request_released(up: RunningUp) -> None:
-    """The README's four Redis commands are taken, and the request that they hold is released."""
-    (commands,) = README.blocks_of("redis")
+@pytest.mark.parametrize(("page", "item"), [("README.md", "29"), ("docs/queue-door.md", "39")])
+async def test_a_producer_with_bare_redis_commands_gets_its_request_released(
+    up: RunningUp, page: str, item: str
+) -> None:
+    """The four Redis commands of the page are taken, and the request that they hold is released."""
+    (commands,) = Page.read(page).blocks_of("redis")
     url = redis_url(up)
     answers = await redis_commands(commands, url=url)
 
     async def result() -> dict[str, Any] | None:
-        found = await redis_commands("GET arq:result:job-29", url=url)
+        found = await redis_commands(f"GET arq:result:job-{item}", url=url)
         return json.loads(found[1])["r"] if len(found) > 2 else None
 
     found = await eventually(result, within=10, what="the job's result") or {}
     request = await released(up, found["id"])
 
     assert answers == ["+OK", "+QUEUED", "+QUEUED", "*2", "+OK", ":1", "+OK"]
-    assert [item["pending_item_id"] for item in request["items"]] == ["29"]
+    assert [one["pending_item_id"] for one in request["items"]] == [item]
 
 
 async def test_every_call_of_the_http_page_is_answered_as_shown(up: RunningUp) -> None:
@@ -100,10 +106,29 @@ async def test_every_call_of_the_http_page_is_answered_as_shown(up: RunningUp) -
 
 async def test_the_results_of_the_queue_door_are_as_shown(up: RunningUp) -> None:
     """docs/queue-door.md shows the result of an accepted request and of a conflict as they are."""
-    accepted, refused = (json.loads(text) for text in Page.read("docs/queue-door.md").blocks_of("json"))
+    accepted, refused, _ = (json.loads(text) for text in Page.read("docs/queue-door.md").blocks_of("json"))
     results = [await result_of(up, f"doc-{number}", applicant=f"applicant-{number}") for number in (1, 2)]
 
     assert comparable([accepted, refused]) == comparable(results)
+
+
+async def test_a_reject_of_the_queue_door_is_as_shown(up: RunningUp) -> None:
+    """docs/queue-door.md shows how an entry with an unknown function is listed."""
+    *_, shown = (json.loads(text) for text in Page.read("docs/queue-door.md").blocks_of("json"))
+    content = shown["rejects"][0]["payload"]
+    put = f"PSETEX arq:job:doc-3 600000 '{content}'\nZADD release:requests 1 doc-3"
+    await redis_commands(put, url=redis_url(up))
+
+    async def listed() -> dict[str, Any] | None:
+        headers = {"Authorization": f"Bearer {up.api_key}"}
+        async with aiohttp.request("GET", f"{up.url}/v1/rejects?page_size=1", headers=headers) as response:
+            page: dict[str, Any] = await response.json()
+            return page if [row["job_id"] for row in page["rejects"]] == ["doc-3"] else None
+
+    found = await eventually(listed, within=10, what="the reject") or {}
+
+    assert comparable(found["rejects"]) == comparable(shown["rejects"])
+    assert found.keys() == shown.keys()
 
 
 async def result_of(up: RunningUp, job: str, *, applicant: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from service.core.model import (
     RequestState,
     WaitReason,
 )
+from service.core.rejects import EntryFault
 from service.core.telemetry import LogEvent
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
@@ -137,6 +138,13 @@ def problems_in_code() -> set[tuple[str, int]]:
             case _:
                 pass
     return found
+
+
+def test_every_code_of_a_reject_is_in_the_table() -> None:
+    """docs/queue-door.md explains what keeps an entry from being run, in the order of the code."""
+    rows = Page.read("docs/queue-door.md").section("Rejects").rows()
+
+    assert [fault.value for fault in EntryFault] == [row[0] for row in rows][-len(EntryFault) :]
 
 
 def test_every_log_event_is_in_the_table() -> None:

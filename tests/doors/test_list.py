@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from service.commands.keys import create_key
+from service.core.page_token import encode_page_token
 from tests.doors.conftest import StartReplica
 from tests.support.api import REQUESTS, Api, Replica
 from tests.support.filled import fill
@@ -108,6 +109,18 @@ async def test_what_is_no_filter_is_refused(replica: Replica, query: str) -> Non
 
     assert (answer.status, answer.code) == (400, "invalid-parameter")
     assert answer.json["detail"].startswith("Expected ")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday"])
+@pytest.mark.parametrize("name", ["release-requests", "attention"])
+async def test_a_token_that_somebody_has_made_is_no_fault_of_ours(
+    replica: Replica, name: str, moment: str
+) -> None:
+    """Tokens are not signed: a moment that no clock shows is 400 like any other that is none of ours."""
+    token = encode_page_token({"": name}, moment, "01a20c84-4d86-70f7-961a-3b09c213ee81")
+    answer = await replica.get(f"/v1/{name}?page_token={token}")
+
+    assert (answer.status, answer.code) == (400, "invalid-parameter")
 
 
 async def test_a_token_is_good_for_its_list_only(replica: Replica) -> None:

@@ -6,21 +6,28 @@ import pickle
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from arq import Retry
 from arq.connections import ArqRedis
 from arq.jobs import Job
 from redis.asyncio import ConnectionPool
 
+from service.doors.queue import release_request
 from service.embedded.postgres import EmbeddedPostgres
+from service.flow.group_commit import Acceptor
+from service.flow.intake import Intake
+from service.flow.ring import Waker
 from service.gateways.migrate import migrate
 from tests.support.emulator import UNLIMITED
 from tests.support.sql import count_requests, fetch_value
 from tests.support.stack import Stack, body, running_stack
 from tests.support.waiting import eventually
+from tests.support.worker_deps import worker_deps
 
 QUEUE = "release:requests"
 #: The line of a job that goes back on the queue; the line of a commit that is tried again has more members.
@@ -243,6 +250,17 @@ async def test_a_job_that_meets_an_outage_of_postgres_is_accepted_later(
         assert len({result["id"] for result in results}) == 20
         assert await count_requests(own_postgres.url) == 20
         assert worker.returncode is None
+
+
+async def test_a_job_that_takes_too_long_stays_on_the_queue(database_url: str, redis_url: str) -> None:
+    """It is given up, as with a PostgreSQL that hangs; that is no reason to drop it."""
+    async with worker_deps(database_url, redis_url, RELEASE_PROJECT_ID="p") as deps:
+        waker = Waker(deps.doorbells, deps.settings.window)
+        never_commits = Intake(acceptor=Acceptor(deps.database, waker), waker=waker)
+        now = datetime.now(UTC)
+        ctx = {"deps": deps, "intake": never_commits, "redis": deps.redis, "job_id": "1", "enqueue_time": now}
+        with pytest.raises(Retry):
+            await asyncio.wait_for(release_request(ctx, envelope("1")), 0.2)
 
 
 async def test_a_worker_that_is_told_to_stop_loses_no_job(stack: Stack, producer: Producer) -> None:

@@ -8,9 +8,10 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,16 +27,19 @@ from hypothesis.stateful import (
 
 from service.core.auditing import Patience
 from service.core.config import Settings
+from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy
 from service.core.outcomes import NO_WORDS, CallReport, InDoubt, Outcome, Rejected, Released, VendorError
-from service.core.reconciling import ListedPackage, Look, Sought, judge_look
+from service.core.reconciling import ListedPackage, Look, Sought, Unreadable, judge_look
 from service.core.refusal import plan_split
+from service.core.resolution import Decision, Resolution
 from service.deps import WorkerDeps
 from service.flow import sweep
 from service.flow.accept_group import Accepted, ItemConflict, accept_group
 from service.flow.audit import audit
 from service.flow.batch import Due, claim_batch
 from service.flow.reconcile import settle_doubt
+from service.flow.resolve import NotResolvable, Order, Resolved, resolve
 from service.flow.settle import settle
 from service.flow.split import part
 from service.gateways.limits import Asking
@@ -111,6 +115,11 @@ class Vendor:
         return judge_look(sought, named=named, is_packaged=listed, is_complete=True)
 
 
+def another(order: Order) -> Order:
+    """Return what a second operator decides of the same batch."""
+    return replace(order, resolution=replace(order.resolution, resolution_id=new_id()))
+
+
 class Flow(RuleBasedStateMachine):
     """Requests come in, batches are claimed, calls work or not and are answered or not, workers die and wake up."""
 
@@ -176,12 +185,14 @@ class Flow(RuleBasedStateMachine):
             possible += [self.call, self.call, self.die_before_the_call]
         if self.called:
             possible += [self.answer, self.answer]
-        if "in_doubt" in self.stands:
-            possible += [self.look]
-        if "releasing" in self.stands:
-            possible += [self.let_leases_run_out]
-        if "batched" in self.stands:
-            possible += [self.split]
+        by_state = (
+            ("in_doubt", self.look),
+            ("in_doubt", self.see_nothing),
+            ("needs_attention", self.resolve),
+            ("releasing", self.let_leases_run_out),
+            ("batched", self.split),
+        )
+        possible += [action for state, action in by_state if state in self.stands]
         if "waiting" in self.stands and self.submitted == MOST_REQUESTS:
             possible += [self.let_deadlines_pass]
         return possible or [self.look]
@@ -239,6 +250,39 @@ class Flow(RuleBasedStateMachine):
         self.execute("UPDATE batches SET not_before = now() WHERE state = 'in_doubt'")
         for doubt in self.do(self.lend_doubts()):
             self.do(settle_doubt(self.deps, doubt, self.vendor.look_for(doubt)))
+
+    def see_nothing(self, _: st.DataObject) -> None:
+        """The lists cannot be read for longer than a doubt may last, so that an operator is asked."""
+        self.execute("UPDATE batches SET not_before = now() WHERE state = 'in_doubt'")
+        for doubt in self.do(self.lend_doubts()):
+            old = replace(doubt, in_doubt_since=doubt.now - timedelta(days=30))
+            self.do(settle_doubt(self.deps, old, Unreadable(reason="503")))
+
+    def resolve(self, data: st.DataObject) -> None:
+        """An operator looks at the vendor's console, and decides what is true."""
+        batches = self.do(self.parked_batches())
+        batch_id, name = data.draw(st.sampled_from(batches))
+        package = next((one for one in self.vendor.packages if one.name == name), None)
+        unreleased = st.sampled_from([Decision.RESEND, Decision.REJECTED])
+        resolution = Resolution(
+            resolution_id=new_id(),
+            decision=data.draw(unreleased) if package is None else Decision.RELEASED,
+            release_package_id=None if package is None else package.package_id,
+            reason="seen at the vendor's",
+            resolved_by="operator",
+        )
+        order = Order(batch_id=batch_id, resolution=resolution, visible=("%",), http_request_id=None)
+
+        assert isinstance(self.do(resolve(self.deps, order)), Resolved)
+        assert isinstance(self.do(resolve(self.deps, another(order))), NotResolvable)
+
+    async def parked_batches(self) -> list[tuple[UUID, str]]:
+        """Return id and package name of the batches that wait for an operator."""
+        async with self.deps.database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT id, package_name FROM batches WHERE state = 'needs_attention' ORDER BY id"
+            )
+        return [(row["id"], row["package_name"]) for row in rows]
 
     async def lend_doubts(self) -> list[Doubt]:
         """Take every doubt that is due."""

@@ -12,8 +12,10 @@ from tests.protocol.world import (
     FAILED,
     FLYING,
     IN_DOUBT,
+    NEEDS_ATTENTION,
     REFUSED,
     REJECTED,
+    RELEASED,
     SEALED,
     SPLIT,
     WAITING,
@@ -32,6 +34,7 @@ def steps_of_batch(world: World, variant: Variant, index: int) -> Iterator[Step]
         WAITING: _steps_of_waiting,
         REFUSED: _steps_of_refused,
         IN_DOUBT: _steps_of_doubt,
+        NEEDS_ATTENTION: _steps_of_parked,
         SPLIT: _steps_of_split,
         ABSENT: _steps_of_absent,
     }
@@ -79,8 +82,11 @@ def _may_end(world: World, variant: Variant, index: int) -> bool:
     batch = world.batches[index]
     if index in world.hidden and variant.lag <= _outlasts(batch):
         return False
-    if batch.wait == Wait.RECHECK:
-        return True
+    return batch.wait == Wait.RECHECK or _is_quiet(world, variant, index)
+
+
+def _is_quiet(world: World, variant: Variant, index: int) -> bool:
+    """Tell whether no call of a batch is under way, as far as anybody who waits long can know."""
     flies = any(request.batch == index and request.status == FLYING for request in world.requests)
     stalls = any((worker.phase, worker.batch) == (CHECKED, index) for worker in world.workers)
     return not flies and (variant.may_stall_long or not stalls)
@@ -91,6 +97,25 @@ def _outlasts(batch: Batch) -> Lag:
     if batch.wait == Wait.SETTLE:
         return Lag.SETTLE
     return Lag.PATIENCE if batch.absent == PATIENCE else Lag.RECHECK
+
+
+def _steps_of_parked(world: World, variant: Variant, index: int) -> Iterator[Step]:
+    """An operator finds the package, or has the call made again, or has done with it."""
+    if not variant.has_operator or (variant.is_operator_patient and not _is_quiet(world, variant, index)):
+        return
+    batch = world.batches[index]._replace(epoch=world.batches[index].epoch + 1)
+    if world.made[index]:
+        yield (
+            f"an operator finds the package of batch {index}",
+            world.with_batch(index, batch._replace(state=RELEASED)),
+        )
+        return
+    yield f"an operator rejects batch {index}", world.with_batch(index, batch._replace(state=REJECTED))
+    if batch.tries <= variant.most_tries:
+        yield (
+            f"an operator has batch {index} sent again",
+            world.with_batch(index, batch._replace(state=SEALED)),
+        )
 
 
 def _steps_of_refused(world: World, variant: Variant, index: int) -> Iterator[Step]:

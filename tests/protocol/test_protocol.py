@@ -57,6 +57,10 @@ HOLD = {
         ONE,
         Variant(is_park=True, lag=Lag.ENDLESS, has_settle_time=False),
     ),
+    "S, an operator decides": (
+        ONE,
+        Variant(is_park=True, lag=Lag.ENDLESS, has_operator=True, most_tries=2),
+    ),
     "L, strict vendor, expiry is sent again": (
         ONE,
         Variant(is_strict=True, expiry_is_doubt=False, true_ends=frozenset()),
@@ -114,6 +118,23 @@ BREAK = {
             lag=Lag.PATIENCE, is_strict=True, has_patience=False, most_tries=2, true_ends=frozenset({SPLIT})
         ),
         "is split with a package",
+    ),
+    "S, an operator decides while a call is under way": (
+        ONE,
+        Variant(
+            is_park=True,
+            has_settle_time=False,
+            has_operator=True,
+            is_operator_patient=False,
+            most_tries=1,
+            true_ends=frozenset(),
+        ),
+        DOUBLE,
+    ),
+    "S, an operator has made again what a stalled worker still makes": (
+        ONE,
+        Variant(is_park=True, may_stall_long=True, has_operator=True, most_tries=1, true_ends=frozenset()),
+        DOUBLE,
     ),
     "R, lists later than any look, parts that know of no doubt": (
         PAIR,

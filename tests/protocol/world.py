@@ -125,6 +125,10 @@ class Variant:
     is_strict: bool = False
     #: What is proved absent is left to an operator.
     is_park: bool = False
+    #: An operator decides about what needs attention, by what the vendor really has.
+    has_operator: bool = False
+    #: The operator waits until no call can be under way.
+    is_operator_patient: bool = True
     #: The parts of a refused batch are written with its end, and once.
     split_is_fenced: bool = True
     #: What was in doubt stays so for the parts of a batch.

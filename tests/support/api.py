@@ -73,11 +73,15 @@ class Api:
         """GET with headers, whose names are written with underscores."""
         return await self.ask("GET", path, headers=_named(headers))
 
-    async def post(self, body: object, **headers: str) -> Answer:
-        """Hand in a release request: bytes as they are, anything else as JSON."""
+    async def send(self, method: str, path: str, body: object, **headers: str) -> Answer:
+        """Send a body: bytes as they are, anything else as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **_named(headers)}
-        return await self.ask("POST", REQUESTS, data=data, headers=sent)
+        return await self.ask(method, path, data=data, headers=sent)
+
+    async def post(self, body: object, **headers: str) -> Answer:
+        """Hand in a release request: bytes as they are, anything else as JSON."""
+        return await self.send("POST", REQUESTS, body, **headers)
 
     async def accept(self, body: object, **headers: str) -> Any:  # noqa: ANN401 - any JSON
         """Hand in a release request, which must be accepted, and return it."""

@@ -44,7 +44,7 @@ WITH proven AS (
     FROM attempts AS a
     JOIN batches AS b ON b.id = a.batch_id AND b.state = 'released'
     WHERE
-        a.manual
+        a.evidence -> 'resolution' ->> 'release_package_id' = b.release_package_id
         OR (
             a.outcome = 'released' AND a.http_status BETWEEN 200 AND 299
             AND a.evidence ->> 'release_package_id' = b.release_package_id
@@ -88,6 +88,8 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 FIND_SECOND_PACKAGES: LiteralString = """
 WITH named AS (
     SELECT a.batch_id, a.number, a.evidence ->> 'release_package_id' AS package_id FROM attempts AS a
+    UNION
+    SELECT a.batch_id, a.number, a.evidence -> 'resolution' ->> 'release_package_id' FROM attempts AS a
     UNION
     SELECT a.batch_id, a.number, l.look ->> 'release_package_id'
     FROM attempts AS a, jsonb_path_query(a.evidence, '$.looks[*] ? (@.saw == "found")') AS l (look)

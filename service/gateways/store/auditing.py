@@ -69,6 +69,10 @@ async def known_places(connection: Connection) -> list[tuple[str, str]]:
 BATCHES_OF_PLACE: LiteralString = """
 SELECT
     b.id, b.state, b.finished_at IS NULL AS is_live, b.package_name, b.apply_user_id, b.release_package_id,
+    EXISTS (
+        SELECT FROM attempts AS a
+        WHERE a.batch_id = b.id AND a.evidence -> 'resolution' ->> 'release_package_id' = b.release_package_id
+    ) AS is_by_operator,
     ARRAY(
         SELECT i.pending_item_id FROM release_items AS i WHERE i.batch_id = b.id AND i.holder_id IS NULL
     ) AS pending_item_ids
@@ -87,6 +91,7 @@ async def batches_of_place(connection: Connection, project_id: str, workspace: s
             package_name=row["package_name"],
             apply_user_id=row["apply_user_id"],
             release_package_id=row["release_package_id"],
+            is_by_operator=row["is_by_operator"],
             pending_item_ids=frozenset(row["pending_item_ids"]),
         )
         for row in await connection.fetch(BATCHES_OF_PLACE, project_id, workspace)

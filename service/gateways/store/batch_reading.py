@@ -1,6 +1,6 @@
 """Reads a batch with its members and every call that was made for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, Self
@@ -70,6 +70,7 @@ class BatchView:
     package_name: str
     parent_id: UUID | None
     closed_by: ClosedBy
+    item_count: int
     epoch: int
     worker: str | None
     lease_expires_at: datetime | None
@@ -85,8 +86,10 @@ class BatchView:
     attempts: tuple[AttemptView, ...]
 
     @classmethod
-    def from_rows(cls, row: Record, members: Sequence[Record], attempts: Sequence[Record]) -> Self:
-        """Read a row of ``FIND_BATCH`` with its members and attempts."""
+    def from_rows(
+        cls, row: Record | Mapping[str, Any], members: Sequence[Record] = (), attempts: Sequence[Record] = ()
+    ) -> Self:
+        """Read a row of ``batch_columns``, with its members and attempts where they are read too."""
         values: dict[str, Any] = dict(row)
         values["batch_id"] = values.pop("id")
         values["state"] = BatchState(row["state"])
@@ -100,14 +103,23 @@ class BatchView:
         )
 
 
-FIND_BATCH: LiteralString = """
-SELECT
+_COLUMNS: LiteralString = """
     b.id, b.state, b.project_id, b.workspace, b.apply_user_id, b.approver_ids, b.package_name, b.parent_id,
-    b.closed_by, b.epoch, b.worker, b.lease_expires_at, b.counted_attempts, b.not_before, b.wait_reason,
+    b.closed_by, b.item_count, b.epoch, b.worker, b.lease_expires_at, b.counted_attempts, b.not_before, b.wait_reason,
     b.release_package_id, b.error, b.created_at, b.updated_at, b.finished_at
+"""
+
+
+def batch_columns() -> LiteralString:
+    """Return the columns of a batch ``b`` that ``BatchView.from_rows`` reads."""
+    return _COLUMNS
+
+
+FIND_BATCH: LiteralString = """
+SELECT BATCH_COLUMNS
 FROM batches AS b
 WHERE b.id = $1 AND b.project_id || '/' || b.workspace LIKE ANY($2::text[])
-"""
+""".replace("BATCH_COLUMNS", _COLUMNS)
 
 MEMBERS_OF_BATCH: LiteralString = """
 SELECT i.request_id, i.pending_item_id, i.state, i.holder_id IS NOT NULL AS is_attached

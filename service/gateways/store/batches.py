@@ -131,8 +131,9 @@ async def seal_batch(
     )
 
 
-# A sealed batch that may be sent again, claimed for the next call. A part of one item has the doubts of the batches
-# that it was parted from: a no to it may mean that it is in a package of theirs. A no to a larger part is only parted.
+# A sealed batch that may be sent again, claimed for the next call; the first after an operator has said so is manual.
+# A part of one item has the doubts of the batches that it was parted from: a no to it may mean that it is in a package
+# of theirs. A no to a larger part is only parted.
 CLAIM_SEALED: LiteralString = """
 WITH RECURSIVE batch AS (
     UPDATE batches SET
@@ -153,9 +154,14 @@ WITH RECURSIVE batch AS (
     UNION ALL
     SELECT p.id, p.parent_id FROM batches AS p JOIN lineage AS l ON p.id = l.parent_id
 ), attempt AS (
-    INSERT INTO attempts (batch_id, number, epoch)
-    SELECT b.id, 1 + coalesce((SELECT max(a.number) FROM attempts AS a WHERE a.batch_id = b.id), 0), b.epoch
+    INSERT INTO attempts (batch_id, number, epoch, manual)
+    SELECT
+        b.id, 1 + coalesce(a.number, 0), b.epoch,
+        coalesce(a.evidence -> 'resolution' ->> 'decision' = 'resend', FALSE)
     FROM batch AS b
+    LEFT JOIN LATERAL (
+        SELECT t.number, t.evidence FROM attempts AS t WHERE t.batch_id = b.id ORDER BY t.number DESC LIMIT 1
+    ) AS a ON TRUE
     RETURNING number
 ), items AS (
     UPDATE release_items AS i SET state = 'releasing' FROM batch AS b WHERE i.batch_id = b.id

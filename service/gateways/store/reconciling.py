@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from service.core.model import AttemptOutcome, BatchState, ItemError, ItemState
+from service.core.model import AttemptOutcome, Conclusion
 from service.core.outcomes import VendorError
 from service.gateways.store.batches import error_json
 from service.gateways.store.database import Connection
@@ -158,16 +158,6 @@ async def keep_look(
     await connection.execute(
         KEEP_LOOK, doubt.batch_id, doubt.epoch, delay, doubt.attempt_number, dict(evidence)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
-    """Where a batch and its items go after its doubt has ended."""
-
-    batch_state: BatchState
-    item_state: ItemState
-    release_package_id: str | None = None
-    error: ItemError | None = None
 
 
 # The end of a doubt, written only while the batch is still lent to who decided it.
