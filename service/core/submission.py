@@ -46,6 +46,7 @@ _MOST_MEMBERS = 100
 #: RFC 3339, 5.6; the space instead of T is its note to readers.
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+_IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
 
 
 def read_moment(text: str) -> datetime | None:
@@ -86,11 +87,16 @@ def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
     return labels
 
 
+def is_identifier(text: str) -> bool:
+    """Tell whether a text may be the id of a project, workspace, user or item."""
+    return re.fullmatch(_IDENTIFIER, text) is not None
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 #: The lengths are the pattern's; the document says them once more for readers.
 Identifier = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"),
+    StringConstraints(pattern=_IDENTIFIER),
     Field(json_schema_extra={"minLength": 1, "maxLength": 64}),
 ]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]

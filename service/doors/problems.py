@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
-from service.flow.accept import NotAllowed, Refusal
+from service.flow.accept import NotAllowed, NotApplicant, Refusal
 from service.flow.accept_group import ItemConflict, KeyReused
 
 PROBLEM_TYPE = "application/problem+json"
@@ -70,6 +70,8 @@ def of_refusal(refusal: KeyReused | ItemConflict | Refusal) -> Problem:
             return invalid_request(refusal)
         case NotAllowed():
             return workspace_forbidden(refusal)
+        case NotApplicant():
+            return applicant_forbidden(refusal)
         case _:
             assert_never(refusal)
 
@@ -213,6 +215,16 @@ def workspace_forbidden(outcome: NotAllowed) -> Problem:
         code="forbidden",
         title="The API key may not do this.",
         detail=f"Expected a key for the workspace {outcome.project_id}/{outcome.workspace}.",
+    )
+
+
+def applicant_forbidden(outcome: NotApplicant) -> Problem:
+    """Say that a key may not apply for this user."""
+    return Problem(
+        status=403,
+        code="forbidden",
+        title="The API key may not do this.",
+        detail=f"Expected a key that may apply for {outcome.apply_user_id}.",
     )
 
 
