@@ -46,6 +46,7 @@ _MOST_MEMBERS = 100
 #: RFC 3339, 5.6; the space instead of T is its note to readers.
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+_IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
 
 
 def read_moment(text: str) -> datetime | None:

@@ -39,6 +39,8 @@ class Caller:
     actor: str
     #: ``project/workspace``, where ``*`` stands for any text.
     patterns: tuple[str, ...]
+    #: The applicants of the key; empty for anybody.
+    apply_user_ids: tuple[str, ...] = ()
     scopes: frozenset[Scope]
 
     @property
@@ -56,6 +58,10 @@ class Caller:
         place = f"{project_id}/{workspace}"
         return any(matches(pattern, place) for pattern in self.patterns)
 
+    def may_apply_for(self, apply_user_id: str) -> bool:
+        """Tell whether the key may hand requests in for an applicant."""
+        return not self.apply_user_ids or apply_user_id in self.apply_user_ids
+
 
 _ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",), scopes=frozenset(Scope))
 GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -66,7 +72,8 @@ class Authenticator:
 
     def __init__(self, database: Database, *, is_off: bool) -> None:
         self._database = database
-        self._is_off = is_off
+        #: Whether everybody may do everything.
+        self.is_off = is_off
         self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
 
     async def authenticate(self, request: web.Request, scopes: tuple[Scope, ...], *, now: float) -> Caller:
@@ -75,20 +82,13 @@ class Authenticator:
         Raises:
             ProblemError: no live key, or one without such a scope.
         """
-        if self._is_off:
+        if self.is_off:
             return _ANYBODY
         key = await self._find(_shown_key(request), now)
         if key is None:
             raise ProblemError(problems.unauthorized())
-        held = frozenset(Scope(scope) for scope in key.scopes)
-        if not held & {*scopes, Scope.ADMIN}:
-            raise ProblemError(problems.forbidden(" or ".join(scopes)))
-        return Caller(
-            name=str(key.key_id),
-            actor=f"{key.name} ({key.key_id})",
-            patterns=key.workspaces,
-            scopes=held,
-        )
+        check_scope(key, *scopes)
+        return caller_of(key)
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
         if shown is None or _KEY_FORM.fullmatch(shown) is None:
@@ -102,6 +102,27 @@ class Authenticator:
             self._cache.clear()
         self._cache[digest] = (now + _CACHE_SECONDS, key)
         return key
+
+
+def check_scope(key: ApiKey, *scopes: Scope) -> None:
+    """Refuse a key that has none of the scopes; admin is every scope.
+
+    Raises:
+        ProblemError: it has none.
+    """
+    if not frozenset(Scope(scope) for scope in key.scopes) & {*scopes, Scope.ADMIN}:
+        raise ProblemError(problems.forbidden(" or ".join(scopes)))
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """Return whom a key stands for."""
+    return Caller(
+        name=str(key.key_id),
+        actor=f"{key.name} ({key.key_id})",
+        patterns=key.workspaces,
+        scopes=frozenset(Scope(scope) for scope in key.scopes),
+        apply_user_ids=key.apply_user_ids,
+    )
 
 
 def _shown_key(request: web.Request) -> str | None:
