@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 from uuid import UUID
 
 import click
@@ -20,9 +20,9 @@ from service.commands.audit import run_audit, run_self_test
 from service.commands.demo import run_demo
 from service.commands.emulator import read_faults, run_emulator
 from service.commands.http import run_http, run_http_processes
-from service.commands.keys import create_key, list_keys, revoke_key
+from service.commands.keys import KeyOrder, create_ordered, keys_table, list_keys, revoke_key
 from service.commands.migrate import apply_migrations, migrations_applied, show_migrations
-from service.commands.output import Table, write_record, write_table
+from service.commands.output import write_record, write_table
 from service.commands.start import Start, read_start, run
 from service.commands.up import run_up
 from service.core.errors import ConfigurationError, ServiceError
@@ -155,7 +155,7 @@ def emulator(port: int, faults: Path | None, ledger: Path | None) -> int:
 
 @main.group()
 def keys() -> None:
-    """Create, list and end API keys."""
+    """Create, list and end API keys and access keys."""
 
 
 @keys.command("create")
@@ -170,32 +170,17 @@ def keys() -> None:
     required=True,
     help="PROJECT/WORKSPACE; * stands for any text.",
 )
+@click.option("--apply-user", "apply_user_ids", multiple=True, help="Whom it may apply for; default anybody.")
 @click.option("--expires-days", type=click.IntRange(1, 3650), help="Days until the key ends.")
+@click.option("--aksk", "is_access_key", is_flag=True, help="An access key and its secret, to sign with.")
 @OUTPUT
 @command_errors
-def keys_create(
-    name: str, scopes: tuple[str, ...], workspaces: tuple[str, ...], expires_days: int | None, output: str
-) -> int:
-    """Create an API key; it is shown this once."""
-    created = asyncio.run(
-        create_key(
-            read_start().settings.require_database(),
-            name=name,
-            scopes=scopes,
-            workspaces=workspaces,
-            expires_in=None if expires_days is None else timedelta(days=expires_days),
-        )
-    )
-    write_record(
-        {
-            "id": str(created.kept.key_id),
-            "name": name,
-            "scopes": list(scopes),
-            "workspaces": list(workspaces),
-            "key": created.api_key,
-        },
-        output,
-    )
+def keys_create(output: str, *, is_access_key: bool, expires_days: int | None, **order: Any) -> int:  # noqa: ANN401 - what click has parsed
+    """Create an API key, or an access key for the vendor's SDKs; the secret is shown this once."""
+    expires_in = None if expires_days is None else timedelta(days=expires_days)
+    ordered = KeyOrder(expires_in=expires_in, is_access_key=is_access_key, **order)
+    created = asyncio.run(create_ordered(read_start().settings, ordered))
+    write_record(created.shown, output)
     return 0
 
 
@@ -203,22 +188,8 @@ def keys_create(
 @OUTPUT
 @command_errors
 def keys_list(output: str) -> int:
-    """List the API keys; of a key only its id and its rights are kept."""
-    kept = asyncio.run(list_keys(read_start().settings.require_database()))
-    columns = ("id", "name", "scopes", "workspaces", "created_at", "expires_at", "revoked_at")
-    rows = [
-        (
-            str(key.key_id),
-            key.name,
-            key.scopes,
-            key.workspaces,
-            key.created_at,
-            key.expires_at,
-            key.revoked_at,
-        )
-        for key in kept
-    ]
-    write_table(Table(columns=columns, rows=rows), output)
+    """List API keys and access keys; of a key only its id and its rights are shown."""
+    write_table(keys_table(asyncio.run(list_keys(read_start().settings.require_database()))), output)
     return 0
 
 

@@ -42,7 +42,7 @@ def read_start() -> Start:
 
 def known_secrets(settings: Settings, credentials: Credentials | None) -> tuple[str, ...]:
     """Return the values that must never appear in a log line."""
-    found = [settings.database_url, settings.redis_url, settings.iam_password]
+    found = [settings.database_url, settings.redis_url, settings.iam_password, settings.secret_key]
     values = [secret.get_secret_value() for secret in found if secret is not None]
     if credentials is not None:
         values.append(credentials.key.secret_key)

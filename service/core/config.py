@@ -28,6 +28,7 @@ from service.core.errors import ConfigurationError
 from service.core.failpoint import FailpointName
 from service.core.planning import VENDOR_MAX_ITEMS, Window
 from service.core.reconciling import ReconcilePolicy
+from service.core.sealing import SealingKey
 from service.core.sources import SECRETS_DIRECTORY, misspelt, read_setting
 from service.core.submission import Defaults
 from service.core.verdict import RetryPolicy
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     http_port: Annotated[int, Field(alias="RELEASE_HTTP_PORT", ge=0, le=65535)] = 8080
     worker_http_port: Annotated[int, Field(alias="RELEASE_WORKER_HTTP_PORT", ge=0, le=65535)] = 0
     auth: Annotated[Literal["keys", "off"], Field(alias="RELEASE_AUTH")] = "keys"
+    secret_key: Annotated[SealingKey | None, Field(alias="RELEASE_SECRET_KEY")] = None
     vendor_url: Annotated[Text | None, Field(alias="RELEASE_VENDOR_URL")] = None
     region: Annotated[Text | None, Field(alias="RELEASE_REGION")] = None
     project_id: Annotated[Text | None, Field(alias="RELEASE_PROJECT_ID")] = None

@@ -39,6 +39,8 @@ class Caller:
     actor: str
     #: ``project/workspace``, where ``*`` stands for any text.
     patterns: tuple[str, ...]
+    #: The applicants of the key; empty for anybody.
+    apply_user_ids: tuple[str, ...] = ()
     scopes: frozenset[Scope]
 
     @property
@@ -55,6 +57,10 @@ class Caller:
         """Tell whether a workspace is among those of the key."""
         place = f"{project_id}/{workspace}"
         return any(matches(pattern, place) for pattern in self.patterns)
+
+    def may_apply_for(self, apply_user_id: str) -> bool:
+        """Tell whether the key may hand requests in for an applicant."""
+        return not self.apply_user_ids or apply_user_id in self.apply_user_ids
 
 
 _ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",), scopes=frozenset(Scope))
@@ -83,12 +89,7 @@ class Authenticator:
         held = frozenset(Scope(scope) for scope in key.scopes)
         if not held & {*scopes, Scope.ADMIN}:
             raise ProblemError(problems.forbidden(" or ".join(scopes)))
-        return Caller(
-            name=str(key.key_id),
-            actor=f"{key.name} ({key.key_id})",
-            patterns=key.workspaces,
-            scopes=held,
-        )
+        return caller_of(key)
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
         if shown is None or _KEY_FORM.fullmatch(shown) is None:
@@ -102,6 +103,17 @@ class Authenticator:
             self._cache.clear()
         self._cache[digest] = (now + _CACHE_SECONDS, key)
         return key
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """Return whom a key stands for."""
+    return Caller(
+        name=str(key.key_id),
+        actor=f"{key.name} ({key.key_id})",
+        patterns=key.workspaces,
+        scopes=frozenset(Scope(scope) for scope in key.scopes),
+        apply_user_ids=key.apply_user_ids,
+    )
 
 
 def _shown_key(request: web.Request) -> str | None:

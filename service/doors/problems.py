@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
-from service.flow.accept import NotAllowed, Refusal
+from service.flow.accept import NotAllowed, NotApplicant, Refusal
 from service.flow.accept_group import ItemConflict, KeyReused
 
 PROBLEM_TYPE = "application/problem+json"
@@ -70,6 +70,8 @@ def of_refusal(refusal: KeyReused | ItemConflict | Refusal) -> Problem:
             return invalid_request(refusal)
         case NotAllowed():
             return workspace_forbidden(refusal)
+        case NotApplicant():
+            return applicant_forbidden(refusal)
         case _:
             assert_never(refusal)
 
@@ -219,6 +221,16 @@ def workspace_forbidden(outcome: NotAllowed) -> Problem:
 def strange_entry(detail: str) -> Problem:
     """Say why an entry of the queue is not run; seen among the rejects."""
     return Problem(status=400, code="strange-entry", title="The entry is no job that is run.", detail=detail)
+
+
+def applicant_forbidden(outcome: NotApplicant) -> Problem:
+    """Say that a key may not apply for this user."""
+    return Problem(
+        status=403,
+        code="forbidden",
+        title="The API key may not do this.",
+        detail=f"Expected a key that may apply for {outcome.apply_user_id}.",
+    )
 
 
 def internal_error() -> Problem:

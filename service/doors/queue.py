@@ -187,6 +187,7 @@ def _envelope_of(envelope: QueueEnvelope, settings: Settings, *, job_key: str) -
         idempotency_key=envelope.idempotency_key or job_key,
         traceparent=good_traceparent(envelope.traceparent),
         may_use=lambda _project_id, _workspace: True,
+        may_apply_for=lambda _apply_user_id: True,
         parsed=envelope.request,
         raw=orjson.dumps(envelope.request),
     )

@@ -116,6 +116,7 @@ def _read_line(line: Any, request: web.Request, caller: Caller) -> Envelope | In
         idempotency_key=key,
         traceparent=traceparent_of(request),
         may_use=caller.may_use,
+        may_apply_for=caller.may_apply_for,
         parsed=members,
         raw=json.dumps(members).encode(),
     )

@@ -77,6 +77,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
         idempotency_key=idempotency_key,
         traceparent=traceparent_of(request),
         may_use=caller.may_use,
+        may_apply_for=caller.may_apply_for,
         parsed=read_json(raw),
         raw=raw,
     )

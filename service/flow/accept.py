@@ -31,6 +31,8 @@ class Envelope:
     traceparent: str | None
     #: Whether the sender may release in a workspace: project id, workspace.
     may_use: Callable[[str, str], bool]
+    #: Whether the sender may apply for a user.
+    may_apply_for: Callable[[str], bool]
     parsed: object | Malformed
     raw: bytes
 
@@ -43,7 +45,14 @@ class NotAllowed:
     workspace: str
 
 
-Refusal = Malformed | Invalid | NotAllowed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotApplicant:
+    """The sender may not apply for this user."""
+
+    apply_user_id: str
+
+
+Refusal = Malformed | Invalid | NotAllowed | NotApplicant
 
 
 async def accept(deps: Deps, intake: Intake, envelope: Envelope) -> AcceptOutcome | Refusal:
@@ -63,9 +72,16 @@ def read_envelope(envelope: Envelope, defaults: Defaults, *, now: datetime) -> S
     if isinstance(envelope.parsed, Malformed):
         return envelope.parsed
     read = read_submission(envelope.parsed, envelope.raw, defaults=defaults, now=now)
-    if isinstance(read, Submission) and not envelope.may_use(read.key.project_id, read.key.workspace):
-        return NotAllowed(project_id=read.key.project_id, workspace=read.key.workspace)
-    return read
+    return _check_rights(envelope, read) if isinstance(read, Submission) else read
+
+
+def _check_rights(envelope: Envelope, submission: Submission) -> Submission | NotAllowed | NotApplicant:
+    key = submission.key
+    if not envelope.may_use(key.project_id, key.workspace):
+        return NotAllowed(project_id=key.project_id, workspace=key.workspace)
+    if not envelope.may_apply_for(key.apply_user_id):
+        return NotApplicant(apply_user_id=key.apply_user_id)
+    return submission
 
 
 def _new_request(envelope: Envelope, submission: Submission) -> NewRequest:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.commands.keys import create_key, revoke_key
+from service.commands.keys import KeyOrder, create_api_key, create_key, revoke_key
 from tests.conftest import StartService
 from tests.doors.conftest import StartReplica
 from tests.support.api import REQUESTS, Api, Replica, new_session
-from tests.support.sql import fetch_value
+from tests.support.sql import count_requests, fetch_value
 from tests.support.stack import body, free_port
 from tests.support.waiting import eventually
 
@@ -179,6 +179,19 @@ async def test_a_key_of_another_workspace_is_not_told_who_conflicts(
 
     assert (answer.status, answer.code) == (403, "forbidden")
     assert "release_request_id" not in answer.json
+
+
+async def test_a_key_for_some_applicants_applies_for_nobody_else(guarded: Replica, database_url: str) -> None:
+    """A key that is bound to applicants hands in for them; for another it is forbidden, and nothing is kept."""
+    order = KeyOrder(name="a key", scopes=["submit"], workspaces=ALL, apply_user_ids=["u1", "u2"])
+    token = {"X_Auth_Token": (await create_api_key(database_url, order)).api_key}
+    await guarded.accept(body("1", applicant="u1"), **token)
+    await guarded.accept(body("2", applicant="u2"), **token)
+    refused = await guarded.post(body("3", applicant="u3"), **token)
+
+    assert (refused.status, refused.code) == (403, "forbidden")
+    assert "u3" in refused.json["detail"]
+    assert await count_requests(database_url) == 2
 
 
 async def run_keys(start_service: StartService, database_url: str, *arguments: str) -> tuple[int, str, str]:

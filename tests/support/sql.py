@@ -14,6 +14,15 @@ async def fetch_value(database_url: str, query: str, *arguments: object) -> Any:
         await connection.close()
 
 
+async def fetch_rows(database_url: str, query: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement and return its rows."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        return await connection.fetch(query, *arguments)
+    finally:
+        await connection.close()
+
+
 async def count_requests(database_url: str) -> int:
     """Return how many release requests are stored."""
     count: int = await fetch_value(database_url, "SELECT count(*) FROM release_requests")

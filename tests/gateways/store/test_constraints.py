@@ -18,6 +18,14 @@ API_KEY: Row = {
     "scopes": "'{read,submit}'",
     "workspaces": "'{p/w}'",
 }
+ACCESS_KEY: Row = {
+    "id": "gen_random_uuid()",
+    "name": "'ci'",
+    "access_key": "'REL1'",
+    "sealed_secret": "'sealed'",
+    "scopes": "'{read,submit}'",
+    "workspaces": "'{p/w}'",
+}
 REQUEST: Row = {
     "id": "$request",
     "caller": "'c'",
@@ -92,6 +100,9 @@ async def table(database_url: str) -> AsyncIterator[Table]:
     ("table_name", "row"),
     [
         ("api_keys", API_KEY),
+        ("api_keys", ACCESS_KEY),
+        ("signed_calls", {"signature": "sha256('s')"}),
+        ("body_generations", {"caller": "'c'", "body_digest": "sha256('b')"}),
         ("release_requests", {**REQUEST, "id": "gen_random_uuid()", "idempotency_key": "'k'"}),
         (
             "release_requests",
@@ -121,6 +132,16 @@ async def test_the_rows_that_the_service_writes_are_taken(table: Table, table_na
         ("api_keys", {**API_KEY, "scopes": "'{}'"}),
         ("api_keys", {**API_KEY, "scopes": "'{root}'"}),
         ("api_keys", {**API_KEY, "workspaces": "'{}'"}),
+        ("api_keys", {**API_KEY, "apply_user_ids": "'{}'"}),
+        ("api_keys", {**API_KEY, "access_key": "'REL1'"}),
+        ("api_keys", {**API_KEY, "sealed_secret": "'sealed'"}),
+        ("api_keys", {**ACCESS_KEY, "sealed_secret": "NULL"}),
+        ("api_keys", {**ACCESS_KEY, "access_key": "NULL"}),
+        ("api_keys", {**ACCESS_KEY, "key_sha256": "sha256('k')"}),
+        ("signed_calls", {"signature": "'short'"}),
+        ("signed_calls", {"signature": "sha256('s')", "times_seen": "0"}),
+        ("body_generations", {"caller": "'c'", "body_digest": "'short'"}),
+        ("body_generations", {"caller": "'c'", "body_digest": "sha256('b')", "generation": "0"}),
         ("release_requests", {**REQUEST, "id": "gen_random_uuid()", "idempotency_key": "''"}),
         ("release_requests", {**REQUEST, "id": "gen_random_uuid()", "idempotency_key": "repeat('k', 256)"}),
         ("release_requests", {**REQUEST, "id": "gen_random_uuid()", "body_digest": "'short'"}),
