@@ -21,6 +21,8 @@ from service.gateways.vendor.classify import is_service_error
 CREATE_PACKAGE = "create_package"
 #: All lists together: the vendor limits each alone, so this is on the safe side.
 READ = "read"
+#: Deploying and unpacking packages, together for the same reason.
+CHANGE_PACKAGE = "change_package"
 #: Of an interval: takes up the lateness of callers that come back.
 _TOLERANCE = 0.25
 

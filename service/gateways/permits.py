@@ -171,6 +171,14 @@ class Permits:
         """
         return await self._tell(asking, permit, what_happened(outcome), pause=pause)
 
+    async def accept(self, asking: Asking, permit: Permit) -> list[Breaker]:
+        """Say that the call of a permit has ended, and that the vendor took it as signed.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        return await self._tell(asking, permit, "accepted", pause=None)
+
     async def vouch(self, asking: Asking) -> list[Breaker]:
         """Say that a call in doubt is found to have worked: the vendor does, whatever became of its answers.
 

@@ -21,6 +21,7 @@ ALLOWED = {
         "service/worker.py",
         "service/gateways/queue.py",
         "service/gateways/queue_worker.py",
+        "service/gateways/access.py",
         "service/gateways/permits.py",
         "service/gateways/limiter_birth.py",
         "service/gateways/scripts.py",
