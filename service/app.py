@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from service.core.config import Settings
+from service.core.credentials import Credentials
 from service.deps import open_deps
 from service.doors.auth import Authenticator
+from service.doors.facade.opening import open_facade
+from service.doors.facade.routes import FACADE_ROUTES, handler_of
 from service.doors.http import Handler, edge
 from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE, OPENAPI
 from service.doors.openapi import openapi_document
@@ -20,7 +23,7 @@ from service.flow.intake import open_intake
 MAX_BODY_BYTES = 1 << 20
 
 
-def build_app(settings: Settings) -> web.Application:
+def build_app(settings: Settings, credentials: Credentials | None = None) -> web.Application:
     """Put the HTTP application together; nothing is opened before it starts."""
     app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
 
@@ -28,7 +31,8 @@ def build_app(settings: Settings) -> web.Application:
         async with open_deps(settings) as deps, open_intake(deps) as intake:
             app[DEPS], app[INTAKE] = deps, intake
             app[AUTHENTICATOR] = Authenticator(deps.database, is_off=settings.auth == "off")
-            yield
+            async with open_facade(app, credentials):
+                yield
 
     app[OPENAPI] = to_json(openapi_document(ROUTES))
     app.cleanup_ctx.append(open_all)
@@ -36,6 +40,8 @@ def build_app(settings: Settings) -> web.Application:
     for route in ROUTES:
         for method in _methods_of(route):
             app.router.add_route(method, route.path, _handler_of(route))
+    for call in FACADE_ROUTES:
+        app.router.add_route(call.method, call.path, handler_of(call))
     return app
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 _CANCEL_AGAIN_SECONDS = 0.1
 
@@ -17,7 +18,7 @@ async def running(*loops: Awaitable[None]) -> AsyncIterator[None]:
         await end_tasks(tasks)
 
 
-async def end_tasks(tasks: Sequence["asyncio.Future[None]"]) -> None:
+async def end_tasks(tasks: Sequence["asyncio.Future[Any]"]) -> None:
     """Cancel tasks until they have ended: libraries swallow a cancellation that comes at the wrong moment."""
     while left := [task for task in tasks if not task.done()]:
         for task in left:

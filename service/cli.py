@@ -92,11 +92,13 @@ def up(data: Path, port: int) -> int:
 @command_errors
 def api(processes: int, listener: int | None) -> int:
     """Run the HTTP process. Needs RELEASE_DATABASE_URL and RELEASE_REDIS_URL."""
-    settings = read_start().settings
+    start = read_start()
+    settings = start.settings
     settings.require_servers()
     if processes > 1:
         return run(run_http_processes(settings, processes))
-    return run(run_http(settings, listener=None if listener is None else socket.socket(fileno=listener)))
+    held = None if listener is None else socket.socket(fileno=listener)
+    return run(run_http(settings, start.credentials, listener=held))
 
 
 @main.command()

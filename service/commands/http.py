@@ -17,6 +17,7 @@ from service import __version__
 from service.app import build_app, say_farewell
 from service.background import end_tasks
 from service.core.config import Settings
+from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError
 from service.core.telemetry import LogEvent
 from service.embedded.process import die_with_parent
@@ -46,11 +47,13 @@ class Stop:
         self.requested.set()
 
 
-async def run_http(settings: Settings, *, listener: socket.socket | None = None) -> int:
+async def run_http(
+    settings: Settings, credentials: Credentials | None, *, listener: socket.socket | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is being answered and end; a second signal hurries."""
     settings.require_servers()
     stop = Stop()
-    runner = new_runner(settings)
+    runner = new_runner(settings, credentials)
     if not await _set_up(runner, stop.requested):
         return 0
     try:
@@ -61,10 +64,10 @@ async def run_http(settings: Settings, *, listener: socket.socket | None = None)
     return 0
 
 
-def new_runner(settings: Settings) -> web.AppRunner:
+def new_runner(settings: Settings, credentials: Credentials | None = None) -> web.AppRunner:
     """Put the HTTP application and its server together; nothing is opened before its set-up."""
     return web.AppRunner(
-        build_app(settings),
+        build_app(settings, credentials),
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=_IDLE_CONNECTION_SECONDS,

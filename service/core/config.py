@@ -118,6 +118,7 @@ class Settings(BaseModel):
     in_doubt: Annotated[Literal["resend", "park"], Field(alias="RELEASE_IN_DOUBT")] = "resend"
     sweep_period: Annotated[Seconds, Field(alias="RELEASE_SWEEP_SECONDS")] = timedelta(seconds=2)
     audit_period: Annotated[SecondsOrNone, Field(alias="RELEASE_AUDIT_SECONDS")] = timedelta(seconds=300)
+    facade_wait: Annotated[Seconds, Field(alias="RELEASE_FACADE_WAIT_SECONDS")] = timedelta(seconds=50)
     queue: Annotated[Text, Field(alias="RELEASE_QUEUE")] = "release:requests"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(alias="RELEASE_LOG_LEVEL")] = (
         "info"

@@ -5,6 +5,7 @@ ServiceError
 ├── Unavailable             a part that we need does not answer
 │   ├── DatabaseUnavailable
 │   ├── QueueUnavailable
+│   ├── SecretUnreadable    RELEASE_SECRET_KEY does not open the secret of an access key
 │   └── VendorBusy          the shared limiter lets no read through soon
 ├── AccessError             PostgreSQL answers, and does not let us in
 ├── MigrationError          the schema cannot be brought to where the code needs it
@@ -37,6 +38,10 @@ class AccessError(ServiceError):
 
 class QueueUnavailable(Unavailable):
     """Redis does not answer."""
+
+
+class SecretUnreadable(Unavailable):
+    """The secret of an access key cannot be read."""
 
 
 class VendorBusy(Unavailable):

@@ -29,6 +29,15 @@ class LogEvent(StrEnum):
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"
 
+    #: access_key; RELEASE_SECRET_KEY does not open its secret, so its calls cannot be checked
+    UNSEALING_FAILED = "unsealing.failed"
+    #: request_id, reason; that its caller knows how a request ended could not be written; the same body gets that again
+    TELLING_LOST = "telling.lost"
+    #: method, path, workspace, status, vendor_code, vendor_message; a call that was passed on for a caller did not work
+    FORWARD_FAILED = "forward.failed"
+    #: action, packages, reason; what came of a call that changed packages could not be written into the audit trail
+    AUDIT_ENTRY_LOST = "audit_entry.lost"
+
     #: reason; once for each pool of connections, until PostgreSQL is of use again
     DATABASE_LOST = "database.lost"
     #: pid; PostgreSQL waits for us while we wait for it, so the pool's connections are opened anew

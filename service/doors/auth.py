@@ -72,7 +72,8 @@ class Authenticator:
 
     def __init__(self, database: Database, *, is_off: bool) -> None:
         self._database = database
-        self._is_off = is_off
+        #: Whether everybody may do everything.
+        self.is_off = is_off
         self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
 
     async def authenticate(self, request: web.Request, scopes: tuple[Scope, ...], *, now: float) -> Caller:
@@ -81,14 +82,12 @@ class Authenticator:
         Raises:
             ProblemError: no live key, or one without such a scope.
         """
-        if self._is_off:
+        if self.is_off:
             return _ANYBODY
         key = await self._find(_shown_key(request), now)
         if key is None:
             raise ProblemError(problems.unauthorized())
-        held = frozenset(Scope(scope) for scope in key.scopes)
-        if not held & {*scopes, Scope.ADMIN}:
-            raise ProblemError(problems.forbidden(" or ".join(scopes)))
+        check_scope(key, *scopes)
         return caller_of(key)
 
     async def _find(self, shown: str | None, now: float) -> ApiKey | None:
@@ -103,6 +102,16 @@ class Authenticator:
             self._cache.clear()
         self._cache[digest] = (now + _CACHE_SECONDS, key)
         return key
+
+
+def check_scope(key: ApiKey, *scopes: Scope) -> None:
+    """Refuse a key that has none of the scopes; admin is every scope.
+
+    Raises:
+        ProblemError: it has none.
+    """
+    if not frozenset(Scope(scope) for scope in key.scopes) & {*scopes, Scope.ADMIN}:
+        raise ProblemError(problems.forbidden(" or ".join(scopes)))
 
 
 def caller_of(key: ApiKey) -> Caller:

@@ -12,11 +12,15 @@ from service.core.errors import Unavailable
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.doors import problems
+from service.doors.facade import form as vendor_form
+from service.doors.facade.form import VendorFormError
 from service.doors.keys import DEPS
-from service.doors.problems import ProblemError
+from service.doors.problems import Problem, ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HTTP_REQUEST_ID = web.RequestKey("http_request_id", str)
+#: Of a request that may wait for as long as it likes: it is not slow.
+IS_PATIENT = web.RequestKey("is_patient", bool)
 #: Why a request failed, for its log line.
 _REASON = web.RequestKey("reason", str)
 
@@ -63,6 +67,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ProblemError as error:
         problem = error.problem
+    except VendorFormError as error:
+        return vendor_form.respond(error.form, http_request_id=request[HTTP_REQUEST_ID])
     except web.HTTPException as error:
         problem = problems.of_http_exception(error)
     except Unavailable as error:
@@ -71,9 +77,15 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception(LogEvent.HTTP_FAILED, http_method=request.method, http_path=request.rel_url.raw_path)
         problem = problems.internal_error()
-    return problems.respond(
-        problem, instance=request.rel_url.raw_path, http_request_id=request[HTTP_REQUEST_ID]
-    )
+    return _respond(request, problem)
+
+
+def _respond(request: web.Request, problem: Problem) -> web.Response:
+    """Write a problem; on the addresses of the façade in the vendor's form."""
+    http_request_id = request[HTTP_REQUEST_ID]
+    if request.rel_url.raw_path.startswith(vendor_form.PREFIX):
+        return vendor_form.respond(vendor_form.of_problem(problem), http_request_id=http_request_id)
+    return problems.respond(problem, instance=request.rel_url.raw_path, http_request_id=http_request_id)
 
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
@@ -91,7 +103,8 @@ def _log_served(request: web.Request, response: web.StreamResponse, seconds: flo
 
 
 def _may_take_long(request: web.Request) -> bool:
-    return "wait" in request.query or "Prefer" in request.headers or wants_stream(request)
+    is_patient = IS_PATIENT in request or "Prefer" in request.headers
+    return is_patient or "wait" in request.query or wants_stream(request)
 
 
 def wants_stream(request: web.Request) -> bool:
@@ -117,6 +130,16 @@ async def read_json_body(request: web.Request) -> bytes:
         ProblemError: it is of another type or compressed, or does not come.
         HTTPRequestEntityTooLarge: it is over the limit.
     """
+    check_json_type(request)
+    return await read_body(request)
+
+
+def check_json_type(request: web.Request) -> None:
+    """Refuse a body that is not JSON, or compressed.
+
+    Raises:
+        ProblemError: it is.
+    """
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise ProblemError(
@@ -130,10 +153,15 @@ async def read_json_body(request: web.Request) -> bytes:
     charset = request.charset
     if charset is not None and charset.lower() != "utf-8":
         raise ProblemError(problems.unsupported_media_type(f"Expected charset=utf-8; given {charset!r}."))
-    return await _read_whole(request)
 
 
-async def _read_whole(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
+    """Read a body to its end, of whatever type.
+
+    Raises:
+        ProblemError: it does not come, or not as its headers announce it.
+        HTTPRequestEntityTooLarge: it is over the limit.
+    """
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()

@@ -19,7 +19,7 @@ from service.gateways.store import accepting
 from service.gateways.store.accepting import NewRequest
 
 #: A moment before any deadline.
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ async def _prefer_known_key(
     if not keys:
         return refusal
     stored = keys[0]
-    then = read_envelope(envelope, deps.settings.defaults, now=_LONG_AGO)
+    then = read_envelope(envelope, deps.settings.defaults, now=LONG_AGO)
     if isinstance(then, Submission) and then.digest == stored.digest:
         return Replayed(request_id=stored.request_id)
     return KeyReused(request_id=stored.request_id)

@@ -12,14 +12,14 @@ import structlog
 from service.core.breakers import Breaker
 from service.core.errors import DatabaseUnavailable, QueueUnavailable
 from service.core.telemetry import LogEvent
-from service.deps import WorkerDeps
+from service.deps import Deps, WorkerDeps
 from service.gateways.limits import Asking
 from service.gateways.store import breakers as store
 
 log = structlog.get_logger()
 
 
-async def keep_breakers(deps: WorkerDeps, changed: Sequence[Breaker], *, words: str | None) -> None:
+async def keep_breakers(deps: Deps, changed: Sequence[Breaker], *, words: str | None) -> None:
     """Log and write how breakers stand after a change; ``words`` are what the vendor said last."""
     if not changed:
         return

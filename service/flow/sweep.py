@@ -17,10 +17,11 @@ from service.core.errors import DatabaseUnavailable, QueueUnavailable
 from service.core.leasing import LeaseTimes
 from service.core.model import ItemError
 from service.core.telemetry import LogEvent
+from service.core.verifying import MAX_SKEW
 from service.deps import WorkerDeps
 from service.flow.announce import announce
 from service.flow.rejects import forget_old_rejects
-from service.gateways.store import batches, expiring, lanes, progress
+from service.gateways.store import batches, expiring, lanes, progress, signed_calls
 from service.gateways.store.database import Connection
 
 #: How long past its time something may lie before the sweep believes its doorbell lost.
@@ -29,6 +30,8 @@ _BELL_GRACE = timedelta(seconds=1)
 _EVERYTHING = timedelta(days=-3650)
 #: In one sweep; the next one rings for the rest.
 _MOST_RINGS = 1_000
+#: The date of a call may be ahead of us, and then lies in the window for twice as long.
+_NO_REPLAY_AFTER = 2 * MAX_SKEW + timedelta(minutes=5)
 _LEASE_EXPIRED = ItemError(
     code="in-doubt",
     message="The worker that was releasing this stopped without saying whether the vendor was called.",
@@ -70,6 +73,7 @@ async def sweep_once(deps: WorkerDeps) -> SweepReport:
     rung = await ring_lost_bells(deps)
     await forget_old_holds(deps)
     await forget_old_rejects(deps)
+    await forget_signed_calls(deps)
     return SweepReport(rung=rung, taken_over=taken_over, expired=expired)
 
 
@@ -144,6 +148,12 @@ async def forget_old_holds(deps: WorkerDeps) -> None:
     """Delete the holds that nobody is shown any more."""
     async with deps.database.connection() as connection:
         await lanes.forget_holds(connection)
+
+
+async def forget_signed_calls(deps: WorkerDeps) -> None:
+    """Forget the signed calls whose dates are too old to be taken once more."""
+    async with deps.database.connection() as connection:
+        await signed_calls.forget_calls(connection, older_than=_NO_REPLAY_AFTER)
 
 
 async def run_sweeps(deps: WorkerDeps, *, on_round: Callable[[], None]) -> None:

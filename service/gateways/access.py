@@ -39,6 +39,13 @@ class VendorAccess:
     changes: Permits
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoVendor:
+    """Why a process has no access to the vendor."""
+
+    reason: str
+
+
 @asynccontextmanager
 async def open_vendor(
     settings: Settings,

@@ -25,6 +25,7 @@ MAY_ASK = {
     "service/gateways/vendor/exchange.py": "for the skew between our clock and the vendor's, which is logged",
     "service/gateways/vendor/gate.py": "when a call was sent, for the record",
     "service/gateways/vendor/identity.py": "signatures bear the time",
+    "service/doors/facade/identity.py": "the date of a signature has to be near our own",
     "service/commands/keys.py": "when a key was made",
 }
 

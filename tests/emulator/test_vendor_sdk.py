@@ -1,12 +1,9 @@
 """The vendor's own Python SDK works against the emulator; only its endpoint is changed."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import (
     ClientRequestException,
     ConnectionException,
@@ -14,14 +11,21 @@ from huaweicloudsdkcore.exceptions.exceptions import (
 )
 from huaweicloudsdkdataartsstudio import v1 as sdk
 
-from tests.emulator.vendor_caller import KEY, PROJECT, WORKSPACE
+from tests.emulator.vendor_caller import KEY, WORKSPACE
 from tests.support.emulator import EmulatorProcess
-
-#: The SDK publishes no types.
-SdkObject = Any
-
-APPLICANT = "f8ccc2ff3c7748e8a7bfede38ae1cffa"
-APPROVER = "7b71e498e75d44048c9a22dd3c54f978"
+from tests.support.vendor_sdk import (
+    SdkObject,
+    body,
+    create,
+    deploy,
+    failure,
+    list_approvals,
+    list_items,
+    list_packages,
+    sdk_client_of,
+    show,
+    unpack,
+)
 
 
 @pytest.fixture
@@ -29,9 +33,7 @@ def sdk_client(own_emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytes
     """The SDK's client, with the emulator as its endpoint."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    credentials = BasicCredentials(KEY.access_key, KEY.secret_key, PROJECT)
-    builder = sdk.DataArtsStudioClient.new_builder().with_credentials(credentials)
-    return builder.with_endpoint(own_emulator.url).build()
+    return sdk_client_of(own_emulator.url, KEY)
 
 
 async def test_all_seven_operations(own_emulator: EmulatorProcess, sdk_client: SdkObject) -> None:
@@ -129,65 +131,3 @@ async def test_a_dropped_connection_is_an_error_of_the_connection(
     await asyncio.to_thread(failure, ConnectionException, lambda: create(sdk_client, "26"))
 
     assert [package["package_id"] for package in await own_emulator.packages()] == ["1"]
-
-
-def body(item: str) -> SdkObject:
-    """Return the body of a create call."""
-    return sdk.CreateFactoryPendingItemsPackageBody(
-        apply_user_id=APPLICANT,
-        package_name=f"package_{item}",
-        pending_item_list=[item],
-        approver_ids=[APPROVER],
-    )
-
-
-def create(client: SdkObject, item: str) -> SdkObject:
-    """Make a package."""
-    request = sdk.CreateFactoryPendingItemsPackageRequest(workspace=WORKSPACE, body=body(item))
-    return client.create_factory_pending_items_package(request)
-
-
-def list_items(client: SdkObject) -> SdkObject:
-    """List the pending items."""
-    return client.list_factory_pending_items(sdk.ListFactoryPendingItemsRequest(workspace=WORKSPACE))
-
-
-def list_packages(client: SdkObject) -> SdkObject:
-    """List the packages."""
-    wanted = sdk.ListReleasePackagesRequestBody(key_word="package_", limit=10, offset=0)
-    request = sdk.ListFactoryReleasePackagesRequest(workspace=WORKSPACE, body=wanted)
-    return client.list_factory_release_packages(request)
-
-
-def show(client: SdkObject, package_id: str) -> SdkObject:
-    """Show a package."""
-    request = sdk.ShowFactoryPackageDetailRequest(workspace=WORKSPACE, package_id=package_id)
-    return client.show_factory_package_detail(request)
-
-
-def deploy(client: SdkObject, package_id: str) -> SdkObject:
-    """Approve a package."""
-    wanted = sdk.DeployFactoryPackagesRequestBody(package_ids=[package_id])
-    request = sdk.DeployFactoryPackagesRequest(workspace=WORKSPACE, body=wanted)
-    return client.deploy_factory_packages(request)
-
-
-def unpack(client: SdkObject, package_id: str) -> SdkObject:
-    """Revoke a package."""
-    wanted = sdk.CancelFactoryPackagesRequestBody(package_ids=[package_id])
-    request = sdk.CancelFactoryPackagesRequest(workspace=WORKSPACE, body=wanted)
-    return client.cancel_factory_packages(request)
-
-
-def list_approvals(client: SdkObject) -> SdkObject:
-    """List the submissions."""
-    return client.list_factory_workspaces_approval(
-        sdk.ListFactoryWorkspacesApprovalRequest(workspace=WORKSPACE)
-    )
-
-
-def failure(kind: type[Exception], call: Callable[[], object]) -> SdkObject:
-    """Make a call that must fail, and return the SDK's exception."""
-    with pytest.raises(kind) as caught:
-        call()
-    return caught.value

@@ -6,6 +6,7 @@ in the report: nothing but cancellation and our own faults is raised.
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
@@ -48,11 +49,19 @@ from service.gateways.vendor.records import (
 )
 from service.gateways.vendor.words import wordless_error
 
-__all__ = ["VendorClient", "VendorConfig"]
+__all__ = ["Forwarded", "VendorClient", "VendorConfig"]
 
 AnyOutcome = TypeVar("AnyOutcome", Outcome, Failure)
 _PENDING_ITEMS = RecordForm(read=read_pending_item, id_of=lambda item: item.pending_item_id)
 _RELEASE_PACKAGES = RecordForm(read=read_release_package, id_of=lambda package: package.package_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarded:
+    """What came of a call that was passed on: the answer untouched, and what it means where it is no success."""
+
+    answer: Answer | None
+    failure: Failure | None
 
 
 class VendorClient:
@@ -163,15 +172,21 @@ class VendorClient:
         call = release_package_call(place, package_id, max_bytes=self._config.max_list_bytes)
         return read_detail(await self._read(call, before_page))
 
-    async def forward(self, call: VendorCall) -> Answer | NoAnswer | NotSent:
-        """Make a call on a caller's behalf and return the answer untouched; redirects are not followed."""
+    async def forward(self, call: VendorCall) -> Forwarded:
+        """Make a call on a caller's behalf, once; redirects are not followed."""
         proven = await self._identity.prove(call)
         if isinstance(proven, NotSent):
-            return proven
+            return Forwarded(answer=None, failure=proven)
         reply = await self._exchange.send(proven.request)
-        if isinstance(reply, Answer) and not is_success(reply):
-            self._classify_read(reply, proven)
-        return reply
+        match reply:
+            case NoAnswer():
+                return Forwarded(answer=None, failure=_failure_of(reply))
+            case Answer() if is_success(reply):
+                return Forwarded(answer=reply, failure=None)
+            case Answer():
+                return Forwarded(answer=reply, failure=self._classify_read(reply, proven))
+            case _:
+                assert_never(reply)
 
     async def _read(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
         """Read, and once more where the token had ended: a read changes nothing."""

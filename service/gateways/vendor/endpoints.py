@@ -37,5 +37,20 @@ def release_package_path(project_id: str, package_id: str) -> str:
     return f"{release_packages_path(project_id)}/{_segment(package_id)}"
 
 
+def deploy_path(project_id: str) -> str:
+    """Return the path that deploys release packages."""
+    return f"{release_packages_path(project_id)}/deploy"
+
+
+def unpack_path(project_id: str) -> str:
+    """Return the path that ends release packages."""
+    return f"{release_packages_path(project_id)}/unpack"
+
+
+def approvals_path(project_id: str) -> str:
+    """Return the path that lists submissions and their approval."""
+    return f"/v2/{_segment(project_id)}/factory/workspaces/approval"
+
+
 def _segment(text: str) -> str:
     return quote(text, safe="~")

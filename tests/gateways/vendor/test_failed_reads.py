@@ -7,7 +7,6 @@ import pytest
 from aiohttp import web
 
 from service.core.outcomes import InDoubt, NotSent, NotSentCause, Rejected, Throttled
-from service.gateways.vendor.answer import Answer, NoAnswer, NoAnswerReason
 from service.gateways.vendor.calls import VendorCall
 from service.gateways.vendor.classify import Failure
 from service.gateways.vendor.client import VendorClient
@@ -104,8 +103,10 @@ async def test_a_forwarded_call_comes_back_untouched() -> None:
     async with raw_server(odd) as server, VendorClient(config(server.url)) as client:
         reply = await client.forward(call)
 
-    assert isinstance(reply, Answer)
-    assert (reply.status, reply.body, reply.headers["x-request-id"]) == (418, b" odd ", "r1")
+    assert reply.answer is not None
+    assert (reply.answer.status, reply.answer.body) == (418, b" odd ")
+    assert reply.answer.headers["x-request-id"] == "r1"
+    assert reply.failure is not None
     assert server.received.endswith(call.body)
     assert b"Authorization: SDK-HMAC-SHA256 Access=AK1" in server.received
 
@@ -116,8 +117,9 @@ async def test_a_forwarded_call_may_fail() -> None:
     async with VendorClient(config("http://127.0.0.1:1")) as client:
         reply = await client.forward(call)
 
-    assert isinstance(reply, NoAnswer)
-    assert reply.reason is NoAnswerReason.UNREACHABLE
+    assert reply.answer is None
+    assert isinstance(reply.failure, NotSent)
+    assert reply.failure.cause is NotSentCause.UNREACHABLE
 
 
 def doubt_in(read: object) -> str | None:

@@ -1,0 +1,98 @@
+"""Who calls the façade: an access key by its signature, or an API key as a token; and the call as it was meant."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from service.core.signing import DATE_HEADER
+from service.core.verifying import (
+    Claim,
+    Pairs,
+    ReceivedHead,
+    Trusted,
+    Untrusted,
+    is_signed,
+    read_claim,
+    read_query,
+    verify,
+)
+from service.doors.auth import Authenticator, Caller, Scope, caller_of, check_scope
+from service.doors.facade.form import VendorFormError, not_authenticated
+from service.doors.facade.memory import SAME_CALL
+from service.doors.http import read_body
+from service.flow.access_keys import AccessKeys
+from service.gateways.store.database import Database
+from service.gateways.store.signed_calls import Sighting, see_call
+
+_USED_BEFORE = (
+    f"verify aksk signature fail, this signature was used before; expected a new {DATE_HEADER} for each call"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenCall:
+    """A call of somebody who may make it."""
+
+    caller: Caller
+    query: Pairs
+    body: bytes
+    #: Of a signed call: its signature, and when it was seen.
+    signature: bytes | None = None
+    sighting: Sighting | None = None
+
+
+class FacadeAuthenticator:
+    """Checks signatures and tokens."""
+
+    def __init__(self, database: Database, access_keys: AccessKeys, authenticator: Authenticator) -> None:
+        self._database = database
+        self._access_keys = access_keys
+        self._authenticator = authenticator
+
+    async def authenticate(self, request: web.Request, scope: Scope) -> ProvenCall:
+        """Return the call with its caller.
+
+        Raises:
+            VendorFormError: the signature proves nothing, or was seen before.
+            ProblemError: no live key, one without the scope, or a body that does not come.
+            Unavailable: it cannot be checked now.
+        """
+        head = head_of(request)
+        if self._authenticator.is_off or not is_signed(head):
+            caller = await self._authenticator.authenticate(request, (scope,), now=time.monotonic())
+            return ProvenCall(caller=caller, query=read_query(head), body=await read_body(request))
+        claim = read_claim(head, now=datetime.now(UTC))
+        if isinstance(claim, Untrusted):
+            raise VendorFormError(not_authenticated(claim.detail))
+        return await self._authenticate_claim(claim, await read_body(request), scope)
+
+    async def _authenticate_claim(self, claim: Claim, body: bytes, scope: Scope) -> ProvenCall:
+        opened = await self._access_keys.find(claim.signature.access_key, now=time.monotonic())
+        trusted = verify(claim, body, opened.secret_key if opened else None)
+        if isinstance(trusted, Untrusted) or opened is None:
+            detail = trusted.detail if isinstance(trusted, Untrusted) else "unknown access key"
+            raise VendorFormError(not_authenticated(detail))
+        check_scope(opened.key, scope)
+        return ProvenCall(
+            caller=caller_of(opened.key),
+            query=trusted.query,
+            body=body,
+            signature=trusted.signature,
+            sighting=await self._see(trusted),
+        )
+
+    async def _see(self, trusted: Trusted) -> Sighting:
+        async with self._database.connection() as connection:
+            sighting = await see_call(connection, trusted.signature)
+        if sighting.seen_after > SAME_CALL:
+            raise VendorFormError(not_authenticated(_USED_BEFORE))
+        return sighting
+
+
+def head_of(request: web.Request) -> ReceivedHead:
+    """Return the request line and the headers as they were sent."""
+    return ReceivedHead(
+        method=request.method, target=request.raw_path, headers=tuple(request.headers.items())
+    )

@@ -1,0 +1,103 @@
+"""Reads of the vendor's lists: passed on, one call for all who ask the same at once, kept for a second."""
+
+from aiohttp import web
+
+from service.core.json_input import Malformed, read_json
+from service.core.submission import is_identifier
+from service.doors.facade.form import VendorFormError, header_missing, invalid_parameter, not_published
+from service.doors.facade.identity import ProvenCall
+from service.doors.facade.keys import READS
+from service.doors.facade.memory import Asked
+from service.doors.facade.passing import MAX_ANSWER_BYTES, access_of, render
+from service.doors.facade.place import read_place
+from service.doors.http import check_json_type, traceparent_of
+from service.doors.keys import DEPS
+from service.flow.passing import pass_on
+from service.gateways.permits import Refused
+from service.gateways.vendor.calls import Place, VendorCall
+from service.gateways.vendor.client import Forwarded
+from service.gateways.vendor.endpoints import (
+    approvals_path,
+    pending_items_path,
+    release_package_path,
+    release_packages_path,
+)
+
+_MOST_PARAMETERS = 50
+
+
+async def list_pending_items(request: web.Request, call: ProvenCall) -> web.StreamResponse:
+    """List the pending items of a workspace."""
+    place = read_place(request, call.caller, request.app[DEPS])
+    return await _get(request, call, place, pending_items_path(place.project_id))
+
+
+async def list_approvals(request: web.Request, call: ProvenCall) -> web.StreamResponse:
+    """List the submissions of a workspace and their approval."""
+    place = read_place(request, call.caller, request.app[DEPS])
+    return await _get(request, call, place, approvals_path(place.project_id))
+
+
+async def show_package(request: web.Request, call: ProvenCall) -> web.StreamResponse:
+    """Show a release package and what is in it."""
+    place = read_place(request, call.caller, request.app[DEPS])
+    package_id = request.match_info["package_id"]
+    if not is_identifier(package_id):
+        raise VendorFormError(not_published())
+    return await _get(request, call, place, release_package_path(place.project_id, package_id))
+
+
+async def list_packages(request: web.Request, call: ProvenCall) -> web.StreamResponse:
+    """List the release packages of a workspace; its filters are in the body."""
+    place = read_place(request, call.caller, request.app[DEPS])
+    read_object(request, call)
+    asked = Asked(place=place, method="POST", path=release_packages_path(place.project_id), body=call.body)
+    return await _pass(request, asked)
+
+
+async def _get(request: web.Request, call: ProvenCall, place: Place, path: str) -> web.StreamResponse:
+    if len(call.query) > _MOST_PARAMETERS:
+        raise VendorFormError(invalid_parameter(f"Expected at most {_MOST_PARAMETERS} query parameters."))
+    return await _pass(request, Asked(place=place, method="GET", path=path, query=call.query))
+
+
+async def _pass(request: web.Request, asked: Asked) -> web.StreamResponse:
+    access, deps = access_of(request), request.app[DEPS]
+    call = vendor_call(request, asked)
+
+    async def ask() -> Forwarded | Refused:
+        return await pass_on(deps, access, call, permits=access.reads)
+
+    return render(request, await request.app[READS].share(asked, ask))
+
+
+def vendor_call(request: web.Request, asked: Asked) -> VendorCall:
+    """Return the call that asks the vendor the same."""
+    return VendorCall(
+        method=asked.method,
+        path=asked.path,
+        query=asked.query,
+        body=asked.body,
+        project_id=asked.place.project_id,
+        workspace=asked.place.workspace,
+        traceparent=traceparent_of(request),
+        max_bytes=MAX_ANSWER_BYTES,
+    )
+
+
+def read_object(request: web.Request, call: ProvenCall) -> dict[str, object]:
+    """Read the JSON object in a body; which members it has is the vendor's to judge.
+
+    Raises:
+        VendorFormError: it is none, or its type is not given.
+        ProblemError: it is of another type, or compressed.
+    """
+    if "Content-Type" not in request.headers:
+        raise VendorFormError(header_missing("Content-Type"))
+    check_json_type(request)
+    parsed = read_json(call.body)
+    if isinstance(parsed, Malformed):
+        raise VendorFormError(invalid_parameter(parsed.detail))
+    if not isinstance(parsed, dict):
+        raise VendorFormError(invalid_parameter("Expected a JSON object."))
+    return parsed

@@ -1,0 +1,97 @@
+"""Finds the access key that signed a call, with its secret.
+
+Takes: the access key that a call names.
+Leaves: nothing but a memory of half a second.
+If it dies here: the caller asks again.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import structlog
+
+from service.core.errors import ConfigurationError, SecretUnreadable
+from service.core.sealing import NO_SEALING_KEY, open_sealed
+from service.core.telemetry import LogEvent
+from service.gateways.store import api_keys
+from service.gateways.store.api_keys import ApiKey, SealedKey
+from service.gateways.store.database import Connection, Database
+
+#: A revoked key works for this long at most in a process that has just seen it.
+_CACHE_SECONDS = 0.5
+_CACHE_SIZE = 1_000
+_FORM = re.compile(r"REL[A-Z0-9]{17}")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedKey:
+    """A live access key with its secret."""
+
+    key: ApiKey
+    secret_key: str = field(repr=False)
+
+
+class AccessKeys:
+    """The access keys of this deployment; remembers those that it has just seen, and who is none."""
+
+    def __init__(self, database: Database, *, sealing_key: bytes | None) -> None:
+        self._database = database
+        self._sealing_key = sealing_key
+        self._cache: dict[str, tuple[float, OpenedKey | None]] = {}
+
+    async def check(self) -> None:
+        """Check that secrets can be opened, where there are any.
+
+        Raises:
+            ConfigurationError: there are, and they cannot.
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        async with self._database.connection() as connection:
+            newest = await api_keys.newest_access_key(connection)
+        if newest is None:
+            return
+        if self._sealing_key is None:
+            raise ConfigurationError(NO_SEALING_KEY)
+        if self._open(newest) is None:
+            raise ConfigurationError(
+                f"RELEASE_SECRET_KEY: expected the key that the secret of access key {newest.access_key} is "
+                "sealed with; given another"
+            )
+
+    async def find(self, access_key: str, *, now: float) -> OpenedKey | None:
+        """Return the live access key of this name; None where there is none.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+            SecretUnreadable: there is one, and its secret does not open.
+        """
+        if _FORM.fullmatch(access_key) is None:
+            return None
+        cached = self._cache.get(access_key)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        found = await self._find(access_key)
+        if len(self._cache) >= _CACHE_SIZE:
+            self._cache.clear()
+        self._cache[access_key] = (now + _CACHE_SECONDS, found)
+        return found
+
+    async def _find(self, access_key: str) -> OpenedKey | None:
+        async def work(connection: Connection) -> SealedKey | None:
+            return await api_keys.find_live_access_key(connection, access_key)
+
+        sealed = await self._database.read(work)
+        if sealed is None:
+            return None
+        secret_key = self._open(sealed)
+        if secret_key is None:
+            log.error(LogEvent.UNSEALING_FAILED, access_key=access_key)
+            raise SecretUnreadable
+        return OpenedKey(key=sealed.key, secret_key=secret_key)
+
+    def _open(self, sealed: SealedKey) -> str | None:
+        if self._sealing_key is None:
+            return None
+        return open_sealed(sealed.sealed_secret, key=self._sealing_key, bound_to=sealed.access_key)
