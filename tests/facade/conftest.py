@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.keys import KeyOrder, create_access_key
+from service.commands.keys import KeyOrder, create_access_key, create_key
 from service.core.signing import AccessKey
 from tests.support.access_keys import SEALING_KEY, SECRET_KEY
 from tests.support.emulator import UNLIMITED
@@ -53,6 +53,13 @@ async def access_key(database_url: str) -> AccessKey:
     """An access key for everything."""
     order = KeyOrder(name="sdk", scopes=["read", "submit", "operate"], workspaces=["*"])
     return (await create_access_key(database_url, order, sealing_key=SEALING_KEY)).pair
+
+
+@pytest.fixture
+async def api_token(database_url: str) -> str:
+    """An API key for everything."""
+    scopes = ["read", "submit", "operate"]
+    return (await create_key(database_url, name="token", scopes=scopes, workspaces=["*"])).api_key
 
 
 @pytest.fixture

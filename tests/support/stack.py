@@ -14,6 +14,7 @@ import aiohttp
 from service.emulator.config import DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, EmulatorConfig
 from tests.support.emulator import EmulatorProcess
 from tests.support.processes import ServiceProcess
+from tests.support.sql import fetch_value
 from tests.support.waiting import eventually
 
 #: States in which a request stays unless somebody decides.
@@ -135,6 +136,15 @@ class Stack:
             return request if request["state"] in states else None
 
         return await eventually(shown, within=within, what=f"{request_id} {states}") or {}
+
+    async def wait_for_state(self, request_id: str, state: str, *, within: float = 20.0) -> None:
+        """Wait until the database has a request in this state: for a service that asks for keys."""
+
+        async def is_there() -> bool:
+            query = "SELECT state::text FROM release_requests WHERE id = $1::uuid"
+            return bool(await fetch_value(self.database_url, query, request_id) == state)
+
+        await eventually(is_there, within=within, what=f"{request_id} {state}")
 
     async def wait_until_at_rest(self, ids: Sequence[str], *, within: float = 60.0) -> list[dict[str, Any]]:
         """Wait until every request is done or waits for a decision; return them all."""

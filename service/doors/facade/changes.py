@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from service.core.submission import is_identifier
+from service.doors.facade.bodies import read_object
 from service.doors.facade.form import VendorFormError, invalid_parameter, timed_out
 from service.doors.facade.identity import ProvenCall
 from service.doors.facade.keys import CHANGES, READS
 from service.doors.facade.memory import Asked
 from service.doors.facade.passing import access_of, render
 from service.doors.facade.place import read_place
-from service.doors.facade.reads import read_object, vendor_call
+from service.doors.facade.reads import vendor_call
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS
 from service.flow.package_changes import ChangeOrder, PackageChange, change_packages

@@ -8,9 +8,9 @@ from typing import assert_never
 import orjson
 from aiohttp import web
 
-from service.core.json_input import Malformed, read_json
 from service.core.model import ItemState, RequestState
 from service.doors import problems
+from service.doors.facade.bodies import read_object
 from service.doors.facade.form import (
     INVALID_PARAMETER,
     VendorForm,
@@ -33,6 +33,7 @@ from service.gateways.store.reading import RequestView
 from service.gateways.vendor.calls import Place
 
 REQUEST_HEADER = "X-Release-Request-Id"
+#: Others are let be, as the vendor does.
 _MEMBERS = ("apply_user_id", "package_name", "pending_item_list", "approver_ids")
 _LONGEST_LIST = 10
 
@@ -53,7 +54,9 @@ async def create(request: web.Request, call: ProvenCall) -> web.Response:
 
 
 def _envelope_of(request: web.Request, call: ProvenCall, place: Place) -> Envelope:
-    members = _read_members(call.body, most_items=request.app[DEPS].settings.batch_max_items)
+    given = read_object(request, call)
+    _check_members(given, most_items=request.app[DEPS].settings.batch_max_items)
+    members = {name: given[name] for name in _MEMBERS if name in given}
     parsed = {"project_id": place.project_id, "workspace": place.workspace, **members}
     return Envelope(
         caller=call.caller.name,
@@ -66,27 +69,21 @@ def _envelope_of(request: web.Request, call: ProvenCall, place: Place) -> Envelo
     )
 
 
-def _read_members(body: bytes, *, most_items: int) -> dict[str, object]:
-    """Take the vendor's members out of a body; others are let be, as the vendor does.
+def _check_members(members: dict[str, object], *, most_items: int) -> None:
+    """Refuse what a release request may do without, or have more of, and a package may not.
 
     Raises:
-        VendorFormError: it is no JSON object, has no name for the package, or more items than a package may have.
+        VendorFormError: there is no name for the package, or more items than it may have.
     """
-    parsed = read_json(body)
-    if isinstance(parsed, Malformed):
-        raise VendorFormError(invalid_parameter(parsed.detail))
-    if not isinstance(parsed, dict):
-        raise VendorFormError(invalid_parameter("Expected a JSON object."))
-    if parsed.get("package_name") is None:
+    if members.get("package_name") is None:
         raise VendorFormError(invalid_parameter("/package_name: Expected this member; it is missing."))
-    items = parsed.get("pending_item_list")
+    items = members.get("pending_item_list")
     if isinstance(items, list) and len(items) > most_items:
         raise VendorFormError(
             invalid_parameter(
                 f"/pending_item_list: Expected at most {most_items} entries; given {len(items)}."
             )
         )
-    return {name: parsed[name] for name in _MEMBERS if name in parsed}
 
 
 async def _answer(request: web.Request, call: ProvenCall, place: Place, begun: Begun) -> web.Response:

@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from service.core.json_input import Malformed, read_json
 from service.core.submission import is_identifier
-from service.doors.facade.form import VendorFormError, header_missing, invalid_parameter, not_published
+from service.doors.facade.bodies import read_object
+from service.doors.facade.form import VendorFormError, invalid_parameter, not_published
 from service.doors.facade.identity import ProvenCall
 from service.doors.facade.keys import READS
 from service.doors.facade.memory import Asked
 from service.doors.facade.passing import MAX_ANSWER_BYTES, access_of, render
 from service.doors.facade.place import read_place
-from service.doors.http import check_json_type, traceparent_of
+from service.doors.http import traceparent_of
 from service.doors.keys import DEPS
 from service.flow.passing import pass_on
 from service.gateways.permits import Refused
@@ -83,21 +83,3 @@ def vendor_call(request: web.Request, asked: Asked) -> VendorCall:
         traceparent=traceparent_of(request),
         max_bytes=MAX_ANSWER_BYTES,
     )
-
-
-def read_object(request: web.Request, call: ProvenCall) -> dict[str, object]:
-    """Read the JSON object in a body; which members it has is the vendor's to judge.
-
-    Raises:
-        VendorFormError: it is none, or its type is not given.
-        ProblemError: it is of another type, or compressed.
-    """
-    if "Content-Type" not in request.headers:
-        raise VendorFormError(header_missing("Content-Type"))
-    check_json_type(request)
-    parsed = read_json(call.body)
-    if isinstance(parsed, Malformed):
-        raise VendorFormError(invalid_parameter(parsed.detail))
-    if not isinstance(parsed, dict):
-        raise VendorFormError(invalid_parameter("Expected a JSON object."))
-    return parsed
