@@ -155,6 +155,23 @@ async def test_a_revoked_access_key_ends_within_a_second_in_all_processes(
     assert await eventually(are_refused, within=1.5)
 
 
+async def test_a_caller_whose_key_is_revoked_while_it_waits_gets_nothing(
+    stack_with: StackWith, database_url: str
+) -> None:
+    """The result of a create is not for a key that was revoked before it was there."""
+    async with stack_with(RELEASE_FACADE_WAIT_SECONDS="2") as stack:
+        await stack.start_api()
+        order = KeyOrder(name="sdk", scopes=["submit"], workspaces=["*"])
+        created = await create_access_key(database_url, order, sealing_key=SEALING_KEY)
+        waiting = asyncio.create_task(signed_call(stack.url, created.pair).send())
+        await eventually(lambda: count_requests(database_url))
+        await revoke_key(database_url, created.kept.key_id)
+        reply = await waiting
+
+    assert (reply.status, reply.error_code) == (401, "APIGW.0301")
+    assert "revoked" in reply.json["error_msg"]
+
+
 async def test_an_expired_access_key_is_refused(stack: Stack, database_url: str) -> None:
     """An access key whose time is over signs nothing any more, and two keys of one owner live side by side."""
     scopes, workspaces = ["read"], ["*"]

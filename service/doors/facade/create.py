@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.core.model import ItemState, RequestState
 from service.doors import problems
+from service.doors.auth import Scope
 from service.doors.facade.bodies import read_object
 from service.doors.facade.form import (
     INVALID_PARAMETER,
@@ -21,14 +22,14 @@ from service.doors.facade.form import (
     timed_out,
 )
 from service.doors.facade.identity import ProvenCall
-from service.doors.facade.keys import READS
+from service.doors.facade.keys import FACADE_AUTHENTICATOR, READS
 from service.doors.facade.place import read_place
 from service.doors.http import HTTP_REQUEST_ID, IS_PATIENT, traceparent_of
 from service.doors.keys import DEPS, INTAKE
+from service.doors.waiting import patience_of
 from service.flow import status
 from service.flow.accept import Envelope
 from service.flow.accept_once import Begun, accept_once, note_told
-from service.flow.status import Patience
 from service.gateways.store.reading import RequestView
 from service.gateways.vendor.calls import Place
 
@@ -88,9 +89,10 @@ def _check_members(members: dict[str, object], *, most_items: int) -> None:
 
 async def _answer(request: web.Request, call: ProvenCall, place: Place, begun: Begun) -> web.Response:
     deps, visible = request.app[DEPS], call.caller.visible
-    patience = Patience(within=deps.settings.facade_wait, is_there=lambda: request.transport is not None)
+    patience = patience_of(request, deps.settings.facade_wait)
     await status.wait_until_done(deps, begun.request_id, visible=visible, patience=patience)
     request.app[READS].forget_place(place)
+    await request.app[FACADE_AUTHENTICATOR].check_again(request, call, Scope.SUBMIT)
     view = await status.find_request(deps, begun.request_id, visible=visible)
     answer = timed_out("the release request is gone") if view is None else answer_of(view)
     if view is not None and _ended_unreleased(view) and request.transport is not None:

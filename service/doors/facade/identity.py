@@ -38,7 +38,8 @@ class ProvenCall:
     caller: Caller
     query: Pairs
     body: bytes
-    #: Of a signed call: its signature, and when it was seen.
+    #: Of a signed call: who signed it, its signature, and when it was seen.
+    access_key: str | None = None
     signature: bytes | None = None
     sighting: Sighting | None = None
 
@@ -79,9 +80,23 @@ class FacadeAuthenticator:
             caller=caller_of(opened.key),
             query=trusted.query,
             body=body,
+            access_key=trusted.access_key,
             signature=trusted.signature,
             sighting=await self._see(trusted),
         )
+
+    async def check_again(self, request: web.Request, call: ProvenCall, scope: Scope) -> None:
+        """Check the key of a caller that has waited: it may have been revoked meanwhile.
+
+        Raises:
+            VendorFormError: the access key is no more.
+            ProblemError: the API key is no more.
+            Unavailable: it cannot be checked now.
+        """
+        if call.access_key is None:
+            await self._authenticator.authenticate(request, (scope,), now=time.monotonic())
+        elif await self._access_keys.find(call.access_key, now=time.monotonic()) is None:
+            raise VendorFormError(not_authenticated("the access key was revoked, or has ended"))
 
     async def _see(self, trusted: Trusted) -> Sighting:
         async with self._database.connection() as connection:
