@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from service.commands.keys import create_key
+from service.commands.local_keys import local_keys, write_sdk_environment
 from service.core.errors import ConfigurationError, ServiceError
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.process import die_with_parent
@@ -24,7 +24,6 @@ _READY_WITHIN_SECONDS = 30.0
 _STOP_WITHIN_SECONDS = 45.0
 _POLL_SECONDS = 0.05
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH")
-_FILE_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 
 
@@ -37,8 +36,12 @@ class LocalStack:
     database_url: str
     redis_url: str
     api_key: str
+    #: What the secrets of access keys are sealed with.
+    secret_key: str
     project_id: str
     logs: Path
+    #: A file of variables for the vendor's SDKs.
+    sdk_environment: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +71,20 @@ async def local_stack(options: LocalOptions) -> AsyncIterator[LocalStack]:
         valkey = await stack.enter_async_context(EmbeddedValkey(_private_directory(data / "valkey")))
         await migrate.migrate(postgres.url)
         emulator_url = await stack.enter_async_context(_emulator(data, logs))
+        keys = await local_keys(data, postgres.url)
         running = LocalStack(
             api_url=f"http://127.0.0.1:{port}",
             emulator_url=emulator_url,
             database_url=postgres.url,
             redis_url=valkey.url,
-            api_key=await _api_key(data / "api-key", postgres.url),
+            api_key=keys.api_key,
+            secret_key=keys.secret_key,
             project_id=DEFAULT_PROJECT_ID,
             logs=logs,
+            sdk_environment=data / "sdk.env",
+        )
+        write_sdk_environment(
+            running.sdk_environment, keys, api_url=running.api_url, project_id=running.project_id
         )
         environment = service_environment(running, port) | dict(options.environment or {})
         await stack.enter_async_context(_service("api", "api", environment=environment, logs=logs))
@@ -94,6 +103,7 @@ def service_environment(stack: LocalStack, port: int) -> dict[str, str]:
         "RELEASE_DATABASE_URL": stack.database_url,
         "RELEASE_REDIS_URL": stack.redis_url,
         "RELEASE_HTTP_PORT": str(port),
+        "RELEASE_SECRET_KEY": stack.secret_key,
         "RELEASE_VENDOR_URL": stack.emulator_url,
         "RELEASE_PROJECT_ID": stack.project_id,
         "RELEASE_DEFAULT_WORKSPACE": "demo",
@@ -128,25 +138,6 @@ def check_port(port: int) -> None:
 def _private_directory(path: Path) -> Path:
     path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     return path
-
-
-async def _api_key(path: Path, database_url: str) -> str:
-    """Return the key of this data directory; it is made at the first start."""
-    kept = _read_key(path)
-    if kept is not None:
-        return kept
-    created = await create_key(database_url, name="local", scopes=["admin"], workspaces=["*"])
-    _write_key(path, created.api_key)
-    return created.api_key
-
-
-def _read_key(path: Path) -> str | None:
-    return path.read_text(encoding="ascii").strip() if path.exists() else None
-
-
-def _write_key(path: Path, api_key: str) -> None:
-    path.touch(mode=_FILE_MODE)
-    path.write_text(api_key, encoding="ascii")
 
 
 @asynccontextmanager

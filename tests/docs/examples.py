@@ -21,6 +21,7 @@ _VARYING = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "HEX"),
+    (re.compile(r"^command line, .+"), "command line, USER"),
 )
 _COUNTED_BY_OTHERS = {"duration_ms": 0, "release_package_id": "1"}
 

@@ -26,6 +26,7 @@ NOT_PASSED_ON = {
     "RELEASE_DATABASE_URL",
     "RELEASE_REDIS_URL",
     "RELEASE_IAM_PASSWORD",
+    "RELEASE_SECRET_KEY",
     "RELEASE_HTTP_HOST",
     "RELEASE_HTTP_PORT",
     "RELEASE_AUTH",
@@ -98,6 +99,7 @@ def test_the_documented_command_makes_the_secrets(compose: dict[str, Any], tmp_p
     assert first == {name: path.read_text(encoding="ascii") for name, path in files.items()}
     assert (tmp_path / "deploy" / "secrets").stat().st_mode & 0o777 == 0o700
     assert first["postgres_password"].strip() in settings.require_database()
+    assert settings.secret_key is not None
     assert first["valkey.conf"].split()[1] in settings.require_servers()[1]
 
 

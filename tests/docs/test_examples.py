@@ -152,12 +152,42 @@ async def result_of(up: RunningUp, job: str, *, applicant: str) -> dict[str, Any
     return await eventually(result, within=10, what=f"the result of {job}") or {}
 
 
+async def test_the_vendors_sample_makes_a_package_through_the_facade(up: RunningUp) -> None:
+    """The program of docs/facade.md runs with the variables that `up` leaves, and prints what is shown."""
+    page = Page.read("docs/facade.md")
+    (program,) = page.blocks_of("python")
+    variables = dict(
+        line.split("=", 1) for line in (up.directory / ".data" / "sdk.env").read_text().splitlines()
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"HOME": str(up.directory), **variables},
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+
+    assert process.returncode == 0, errors.decode()
+    assert comparable(json.loads(page.blocks_of("json")[0])) == comparable(json.loads(output))
+
+
+async def test_a_script_makes_a_package_through_the_facade(up: RunningUp) -> None:
+    """The curl line of docs/facade.md, with an API key for a token, is answered as shown."""
+    page = Page.read("docs/facade.md")
+    (script,) = [text for text in page.blocks_of("sh") if "curl" in text]
+    answer = await curl(script.replace("http://127.0.0.1:8080", up.url), directory=up.directory)
+
+    assert comparable(json.loads(page.blocks_of("json")[1])) == comparable(answer)
+
+
 def test_every_example_is_of_a_kind_that_is_run() -> None:
     """No page that is run has a block of another language than those that the tests know."""
     known = {"sh", "json", "python", "redis", "mermaid"}
     blocks: list[Block] = [
         block
-        for name in ("README.md", "docs/http-api.md", "docs/queue-door.md")
+        for name in ("README.md", "docs/http-api.md", "docs/queue-door.md", "docs/facade.md")
         for block in Page.read(name).blocks
     ]
 

@@ -22,6 +22,7 @@ from service.core.model import (
 )
 from service.core.rejects import EntryFault
 from service.core.telemetry import LogEvent
+from service.doors.facade.routes import FACADE_ROUTES
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
 from tests.docs.markdown import REPOSITORY, Page
@@ -111,6 +112,14 @@ def test_every_endpoint_is_in_the_table() -> None:
     }
 
     assert served == {(endpoint, scope) for endpoint, scope, _ in rows}
+
+
+def test_every_call_of_the_facade_is_in_the_table() -> None:
+    """docs/facade.md lists all calls of the vendor that are served, with their scopes, and no other."""
+    rows = Page.read("docs/facade.md").rows()
+    served = {(f"{route.method} {route.path}", route.scope.value) for route in FACADE_ROUTES}
+
+    assert served == {(row[0], row[1]) for row in rows if "/v2/" in row[0]}
 
 
 def test_every_problem_is_in_the_table() -> None:
