@@ -15,6 +15,7 @@ from huaweicloudsdkcore.signer.signer import Signer
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from service.core import verifying
 from service.core.signing import DATE_FORMAT, format_date
 from service.core.verifying import MAX_SKEW, ReceivedHead, Trusted, Untrusted, is_signed, read_claim, verify
 
@@ -51,10 +52,10 @@ class SdkKey:
 def sent_by_sdk(
     *,
     method: str = "POST",
-    path: str = PATH,
     query: Sequence[tuple[str, str]] = (),
     body: bytes = BODY,
     at: datetime = NOW,
+    secret: str = SECRET,
     **headers: str,
 ) -> Sent:
     """Sign a request with the vendor's own signer, and put it on the wire as its SDK does."""
@@ -62,7 +63,7 @@ def sent_by_sdk(
         method=method,
         schema="http",
         host="127.0.0.1:8080",
-        resource_path=path,
+        resource_path=PATH,
         query_params=list(query),
         header_params={
             "Content-Type": "application/json;charset=utf-8",
@@ -72,7 +73,7 @@ def sent_by_sdk(
         },
         body=body,
     )
-    signed = Signer(SdkKey()).sign(request)
+    signed = Signer(SdkKey(sk=secret)).sign(request)
     head = ReceivedHead(method=method, target=signed.uri, headers=tuple(signed.header_params.items()))
     return Sent(head=head, body=body)
 
@@ -106,6 +107,13 @@ def test_the_bytes_of_the_vendors_sdk_are_trusted() -> None:
     )
     assert isinstance(check(sent, secret=RAW_VECTOR["secret_key"] + "x", now=now), Untrusted)
     assert isinstance(check(sent, secret=None, now=now), Untrusted)
+
+
+def test_nobodys_secret_opens_nothing() -> None:
+    """A call that is signed with what unknown access keys are compared with is refused like any other."""
+    sent = sent_by_sdk(secret=verifying._NOBODYS_SECRET)  # noqa: SLF001 - somebody may read the source
+
+    assert isinstance(check(sent, secret=None), Untrusted)
 
 
 @given(method=st.sampled_from(["GET", "POST"]), query=queries, body=bodies)
