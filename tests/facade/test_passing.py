@@ -120,6 +120,40 @@ async def test_a_vendor_that_fails_is_told_as_it_is(
     assert "X-Request-Id" in reply.headers
 
 
+async def test_credentials_that_were_refused_are_not_tried_again_at_once(
+    stack: Stack, api_token: str
+) -> None:
+    """Five wrong signatures lock the vendor's key: after one the breaker of all processes is open for a minute."""
+    await stack.emulator.put_faults(
+        {**UNLIMITED, "rules": [{"fault": "signature_refused", "operation": None}]}
+    )
+    replies = [await ask(stack, api_token, f"{ITEMS}?limit={limit}") for limit in (1, 2, 3)]
+
+    assert [(reply.status, reply.error_code) for reply in replies] == [(503, "APIGW.0202")] * 3
+    assert 5 < int(replies[2].headers["Retry-After"]) <= 60
+    assert len(await stack.emulator.calls("list_pending_items")) == 1
+
+
+async def test_without_redis_creates_are_accepted_and_nothing_is_passed_on(
+    stack_with: StackWith, api_token: str
+) -> None:
+    """A create is durable and waits; a call that would be passed on is not made without leave of the limiter."""
+    async with stack_with(
+        RELEASE_REDIS_URL="redis://127.0.0.1:1/0", RELEASE_FACADE_WAIT_SECONDS="0.1"
+    ) as stack:
+        await stack.start_api()
+        created = await token_call(stack.url, api_token).send()
+        read = await ask(stack, api_token, ITEMS)
+        deployed = await ask(stack, api_token, DEPLOY, PACKAGE_1)
+        calls = (await stack.emulator.ledger())["calls"]
+
+    assert (created.status, created.error_code) == (504, "APIGW.0203")
+    assert created.headers["X-Release-Request-Id"]
+    assert [(reply.status, reply.error_code) for reply in (read, deployed)] == [(503, "APIGW.0202")] * 2
+    assert read.json["error_msg"] == "Backend unavailable: Redis does not answer"
+    assert calls == []
+
+
 async def test_without_the_vendors_credentials_requests_are_accepted_all_the_same(
     stack_with: StackWith, api_token: str
 ) -> None:

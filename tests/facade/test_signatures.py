@@ -12,7 +12,7 @@ from service.core.signing import AccessKey
 from tests.emulator.vendor_caller import FACTORY, Reply
 from tests.facade.conftest import StackWith
 from tests.facade.raw import RawCall, signed_call, token_call
-from tests.support.access_keys import SEALING_KEY
+from tests.support.access_keys import SEALING_KEY, SECRET_KEY
 from tests.support.sql import count_requests, fetch_rows, fetch_value
 from tests.support.stack import Stack, free_port
 from tests.support.waiting import eventually
@@ -220,3 +220,36 @@ async def test_the_start_is_refused_where_access_keys_cannot_be_checked(
     assert "RELEASE_SECRET_KEY" in process.stderr
     assert ("is not set" in process.stderr) == (secret_key == "")
     assert "Traceback" not in process.stderr
+
+
+async def test_without_keys_every_signature_is_taken(stack_with: StackWith) -> None:
+    """With RELEASE_AUTH=off, which is for one machine alone, the SDKs may sign with whatever they have."""
+    async with stack_with(RELEASE_AUTH="off") as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        reply = await signed_call(stack.url, AccessKey(access_key="any", secret_key="any")).send()
+
+    assert reply.status == 200
+
+
+async def test_secrets_are_nowhere_but_with_their_owners(
+    stack_with: StackWith, access_key: AccessKey, api_token: str, database_url: str
+) -> None:
+    """No secret of a good, a tampered or a failed call is in a log, an answer or a table."""
+    async with stack_with(RELEASE_LOG_LEVEL="debug") as stack:
+        process = await stack.start_api()
+        worker = await stack.start_worker()
+        calls = [signed_call(stack.url, access_key), tampered(signed_call(stack.url, access_key), "body")]
+        calls += [token_call(stack.url, api_token), token_call(stack.url, api_token, body=b"{")]
+        replies = [await call.send() for call in calls]
+        await eventually(lambda: process.stderr.count("http.served") >= len(calls))
+        written = [process.stdout, process.stderr, worker.stdout, worker.stderr]
+    answers = [f"{reply.headers} {reply.body!r}" for reply in replies]
+    tables = [
+        await fetch_value(database_url, f"SELECT coalesce(string_agg(t::text, ';'), '') FROM {table} AS t")  # noqa: S608 - names of ours
+        for table in ("api_keys", "signed_calls", "body_generations", "audit_log", "release_requests")
+    ]
+    secrets = [access_key.secret_key, access_key.secret_key.encode().hex(), api_token, SECRET_KEY]
+
+    assert [reply.status for reply in replies] == [200, 401, 200, 400]
+    assert not [text for text in (*written, *answers, *tables) if any(secret in text for secret in secrets)]

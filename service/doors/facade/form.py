@@ -74,6 +74,9 @@ def _message_of(problem: Problem, status: int) -> str:
         case 400:
             errors = [f"{error['pointer']}: {error['detail']}" for error in problem.members.get("errors", ())]
             return " ".join(["The request parameter is invalid.", *(errors or [problem.detail])])
+        case 503:
+            # The rest of its words is about idempotency keys, which these callers have not.
+            return f"Backend unavailable: {problem.detail.partition('. ')[0]}"
         case 429:
             return f"The throttling threshold has been reached: {problem.detail}"
         case _:
@@ -114,13 +117,13 @@ def invalid_parameter(detail: str) -> VendorForm:
     )
 
 
-def unavailable(detail: str) -> VendorForm:
+def unavailable(detail: str, *, retry_after: int = 5) -> VendorForm:
     """Say that what is behind the façade does not do this now."""
     return VendorForm(
         status=503,
         error_code=BACKEND_UNAVAILABLE,
         error_msg=f"Backend unavailable: {detail}",
-        headers={"Retry-After": "5"},
+        headers={"Retry-After": str(retry_after)},
     )
 
 

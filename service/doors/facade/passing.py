@@ -4,6 +4,7 @@ import math
 
 from aiohttp import web
 
+from service.core.model import WaitReason
 from service.core.outcomes import NotSent, NotSentCause
 from service.doors.facade.form import (
     BACKEND_UNAVAILABLE,
@@ -51,15 +52,21 @@ def render(request: web.Request, passed: Forwarded | Refused) -> web.Response:
 
 def _judge(passed: Forwarded | Refused) -> VendorForm | Answer:
     match passed:
-        case Refused(reason=reason, delay=delay):
-            seconds = max(1, math.ceil(delay.total_seconds()))
-            return throttled(f"no call for {seconds} s: {reason.value}", retry_after=seconds)
+        case Refused():
+            return _refusal_of(passed)
         case Forwarded(answer=None, failure=failure):
             return _without_answer(failure)
         case Forwarded(answer=answer) if answer is not None:
             return _unfit(answer) or answer
         case _:
             raise AssertionError("all cases are above")
+
+
+def _refusal_of(refused: Refused) -> VendorForm:
+    seconds = max(1, math.ceil(refused.delay.total_seconds()))
+    if refused.reason is WaitReason.BREAKER_OPEN:
+        return unavailable("the vendor refused this service's own credentials lately", retry_after=seconds)
+    return throttled(f"no call for {seconds} s: {refused.reason.value}", retry_after=seconds)
 
 
 def _without_answer(failure: object) -> VendorForm:
