@@ -238,9 +238,9 @@ def test_a_date_of_another_form_is_refused(date: str) -> None:
     assert isinstance(check(with_headers(sent, *headers)), Untrusted)
 
 
-@pytest.mark.parametrize("left_out", ["host", "x-sdk-date", "workspace"])
+@pytest.mark.parametrize("left_out", ["x-sdk-date", "workspace"])
 def test_what_matters_must_be_signed(left_out: str) -> None:
-    """A call whose host, date or workspace is not signed is refused, however good its signature."""
+    """A call whose date or workspace is not signed is refused, however good its signature."""
     sent = sent_with(signed=[name for name in ("host", "workspace", "x-sdk-date") if name != left_out])
     untrusted = check(sent)
 
@@ -249,8 +249,8 @@ def test_what_matters_must_be_signed(left_out: str) -> None:
 
 
 def test_other_headers_need_not_be_signed() -> None:
-    """Host, date and workspace are enough, and headers that are added on the way do no harm."""
-    sent = sent_with(signed=["host", "workspace", "x-sdk-date"])
+    """Date and workspace are enough, as for the SDK for Go, and headers that are added on the way do no harm."""
+    sent = sent_with(signed=["workspace", "x-sdk-date"])
     added = with_headers(sent, *sent.head.headers, ("X-Forwarded-For", "10.0.0.1"), ("X_Odd", "1"))
 
     assert isinstance(check(added), Trusted)

@@ -263,10 +263,10 @@ MUTATIONS = (
         test="tests/core/test_verifying.py::test_what_matters_must_be_signed",
     ),
     Mutation(
-        guard="a host must be signed",
+        guard="a date must be signed",
         file="service/core/verifying.py",
-        old='_ALWAYS_SIGNED = ("host", "x-sdk-date")',
-        new='_ALWAYS_SIGNED = ("x-sdk-date",)',
+        old='_ALWAYS_SIGNED = ("x-sdk-date",)',
+        new="_ALWAYS_SIGNED: tuple[str, ...] = ()",
         test="tests/core/test_verifying.py::test_what_matters_must_be_signed",
     ),
     Mutation(
