@@ -34,7 +34,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
             async with open_facade(app, credentials):
                 yield
 
-    app[OPENAPI] = to_json(openapi_document(ROUTES))
+    app[OPENAPI] = to_json(openapi_document([*ROUTES, *FACADE_ROUTES]))
     app.cleanup_ctx.append(open_all)
     app.on_shutdown.append(end_waits)
     for route in ROUTES:

@@ -7,11 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, TypeAdapter
 
 from service import __version__
+from service.doors.facade.routes import FacadeRoute
+from service.doors.facade.shapes import VendorError
 from service.doors.operation import JSON, MOST_OF_A_PREFIX, Operation, Parameter, Reply
 from service.doors.problems import PROBLEM_TYPE
 from service.doors.resources import ProblemResource
-from service.doors.routes import Guarded, Route
+from service.doors.routes import Guarded, Open, Route
 
+AnyRoute = Route | FacadeRoute
 Json = dict[str, Any]
 _Mode = Literal["validation", "serialization"]
 _REFERENCES = "#/components/schemas/{model}"
@@ -30,7 +33,7 @@ its `Location`, with `?wait=` or as a stream of events. Errors are problems (RFC
 """
 
 
-def openapi_document(routes: Sequence[Route]) -> Json:
+def openapi_document(routes: Sequence[AnyRoute]) -> Json:
     """Describe the routes."""
     schemas = _Schemas(routes)
     paths: dict[str, Json] = {}
@@ -57,6 +60,12 @@ def openapi_document(routes: Sequence[Route]) -> Json:
                     "name": "X-Auth-Token",
                     "description": "The same.",
                 },
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`SDK-HMAC-SHA256 …`, signed with an access key as the vendor's SDKs do.",
+                },
             },
         },
     }
@@ -65,7 +74,7 @@ def openapi_document(routes: Sequence[Route]) -> Json:
 class _Schemas:
     """The JSON Schemas of all bodies and answers, each named once."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[AnyRoute]) -> None:
         inputs = [(shape, mode, TypeAdapter(shape)) for shape, mode in _shapes(routes)]
         self._of_shape, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCES)
         self.definitions: Json = definitions.get("$defs", {})
@@ -76,8 +85,9 @@ class _Schemas:
         return schema
 
 
-def _shapes(routes: Sequence[Route]) -> Iterator[tuple[Any, _Mode]]:
+def _shapes(routes: Sequence[AnyRoute]) -> Iterator[tuple[Any, _Mode]]:
     yield ProblemResource, "serialization"
+    yield VendorError, "serialization"
     seen: set[tuple[Any, _Mode]] = set()
     for route in routes:
         operation: Operation[Any] = route.operation
@@ -92,7 +102,7 @@ def _shapes(routes: Sequence[Route]) -> Iterator[tuple[Any, _Mode]]:
                 yield entry
 
 
-def _operation(route: Route, schemas: _Schemas) -> Json:
+def _operation(route: AnyRoute, schemas: _Schemas) -> Json:
     operation: Operation[Any] = route.operation
     described: Json = {
         "operationId": operation.operation_id,
@@ -101,7 +111,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "tags": [_tag(route.path)],
         "parameters": [*_path_parameters(route.path), *map(_parameter, operation.parameters)],
         "responses": _responses(route, schemas),
-        "security": [{"bearer": []}, {"token": []}] if isinstance(route, Guarded) else [],
+        "security": _security(route),
     }
     if operation.body is not None:
         described["requestBody"] = {
@@ -111,15 +121,31 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
     return described
 
 
-def _description(route: Route) -> str:
+def _security(route: AnyRoute) -> list[Json]:
+    match route:
+        case Open():
+            return []
+        case Guarded():
+            return [{"bearer": []}, {"token": []}]
+        case FacadeRoute():
+            return [{"signature": []}, {"token": []}]
+
+
+def _description(route: AnyRoute) -> str:
     text = route.operation.description.partition("\nRaises:")[0].strip()
-    if isinstance(route, Guarded):
-        text += f"\n\nScope: {' or '.join(route.scopes)}."
-    return text
+    match route:
+        case Open():
+            return text
+        case Guarded(scopes=scopes):
+            return f"{text}\n\nScope: {' or '.join(scopes)}."
+        case FacadeRoute(scope=scope):
+            return f"{text}\n\nThe vendor's call, in its words. Scope: {scope}."
 
 
 def _tag(path: str) -> str:
     parts = path.strip("/").split("/")
+    if parts[0] == "v2":
+        return "facade"
     return parts[1].partition(":")[0] if parts[0] == "v1" else "service"
 
 
@@ -162,12 +188,13 @@ def _is_required(body: type[BaseModel]) -> bool:
     return any(field.is_required() for field in body.model_fields.values())
 
 
-def _responses(route: Route, schemas: _Schemas) -> Json:
+def _responses(route: AnyRoute, schemas: _Schemas) -> Json:
     operation: Operation[Any] = route.operation
     responses = {str(status): _reply(reply, schemas) for status, reply in operation.replies.items()}
-    with_key = _WITH_KEY if isinstance(route, Guarded) else ()
-    for status in sorted({*_ALWAYS, *with_key, *operation.problems}):
-        responses.setdefault(str(status), _problem(schemas))
+    with_key = () if isinstance(route, Open) else _WITH_KEY
+    of_facade = (404,) if isinstance(route, FacadeRoute) else ()
+    for status in sorted({*_ALWAYS, *with_key, *of_facade, *operation.problems}):
+        responses.setdefault(str(status), _error(route, schemas))
     return responses
 
 
@@ -184,8 +211,9 @@ def _reply(reply: Reply, schemas: _Schemas) -> Json:
     return described
 
 
-def _problem(schemas: _Schemas) -> Json:
-    return {
-        "description": "A problem.",
-        "content": {PROBLEM_TYPE: {"schema": schemas.of(ProblemResource, "serialization")}},
-    }
+def _error(route: AnyRoute, schemas: _Schemas) -> Json:
+    if isinstance(route, FacadeRoute):
+        schema = schemas.of(VendorError, "serialization")
+        return {"description": "An error in the vendor's form.", "content": {JSON: {"schema": schema}}}
+    schema = schemas.of(ProblemResource, "serialization")
+    return {"description": "A problem.", "content": {PROBLEM_TYPE: {"schema": schema}}}

@@ -11,16 +11,30 @@ from service.doors.facade.memory import Asked
 from service.doors.facade.passing import access_of, render
 from service.doors.facade.place import read_place
 from service.doors.facade.reads import vendor_call
+from service.doors.facade.shapes import (
+    DONE,
+    MOST_PACKAGES,
+    OF_PASSED_ON,
+    PASSED_ON,
+    WORKSPACE,
+    PackageIds,
+)
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS
+from service.doors.operation import operation
 from service.flow.package_changes import ChangeOrder, PackageChange, change_packages
 from service.gateways.permits import Refused
 from service.gateways.vendor.client import Forwarded
 from service.gateways.vendor.endpoints import deploy_path, unpack_path
 
-_MOST_PACKAGES = 100
 
-
+@operation(
+    "Deploy release packages",
+    parameters=(WORKSPACE,),
+    body=PackageIds,
+    replies={200: PASSED_ON},
+    problems=(408, 413, 415, *OF_PASSED_ON),
+)
 async def deploy(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """Deploy release packages."""
     place = read_place(request, call.caller, request.app[DEPS])
@@ -28,6 +42,13 @@ async def deploy(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     return await _change(request, call, asked, PackageChange.DEPLOYED)
 
 
+@operation(
+    "End release packages",
+    parameters=(WORKSPACE,),
+    body=PackageIds,
+    replies={200: DONE},
+    problems=(408, 413, 415, *OF_PASSED_ON),
+)
 async def unpack(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """End release packages that are not deployed."""
     place = read_place(request, call.caller, request.app[DEPS])
@@ -66,8 +87,8 @@ async def _change(
 def _package_ids(members: dict[str, object]) -> tuple[str, ...]:
     given = members.get("package_ids")
     ids = tuple(str(each) for each in given) if isinstance(given, list) else ()
-    if not 1 <= len(ids) <= _MOST_PACKAGES or not all(is_identifier(each) for each in ids):
+    if not 1 <= len(ids) <= MOST_PACKAGES or not all(is_identifier(each) for each in ids):
         raise VendorFormError(
-            invalid_parameter(f"/package_ids: Expected 1 to {_MOST_PACKAGES} ids of packages.")
+            invalid_parameter(f"/package_ids: Expected 1 to {MOST_PACKAGES} ids of packages.")
         )
     return ids

@@ -24,8 +24,10 @@ from service.doors.facade.form import (
 from service.doors.facade.identity import ProvenCall
 from service.doors.facade.keys import FACADE_AUTHENTICATOR, READS
 from service.doors.facade.place import read_place
+from service.doors.facade.shapes import WORKSPACE, MadePackage, PackageBody
 from service.doors.http import HTTP_REQUEST_ID, IS_PATIENT, traceparent_of
 from service.doors.keys import DEPS, INTAKE
+from service.doors.operation import Reply, operation
 from service.doors.waiting import patience_of
 from service.flow import status
 from service.flow.accept import Envelope
@@ -39,8 +41,24 @@ _MEMBERS = ("apply_user_id", "package_name", "pending_item_list", "approver_ids"
 _LONGEST_LIST = 10
 
 
+@operation(
+    "Make a release package",
+    parameters=(WORKSPACE,),
+    body=PackageBody,
+    replies={
+        200: Reply(
+            description="Released.",
+            shape=MadePackage,
+            headers={REQUEST_HEADER: "The release request behind it."},
+        )
+    },
+    problems=(408, 413, 415, 429, 504),
+)
 async def create(request: web.Request, call: ProvenCall) -> web.Response:
-    """Make a release package of pending items, and answer with its id."""
+    """Make a release package of pending items, and answer with its id.
+
+    The same body again is the same request, until its caller was told that it ended without a release.
+    """
     request[IS_PATIENT] = True
     place = read_place(request, call.caller, request.app[DEPS])
     outcome = await accept_once(

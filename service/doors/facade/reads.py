@@ -10,8 +10,17 @@ from service.doors.facade.keys import READS
 from service.doors.facade.memory import Asked
 from service.doors.facade.passing import MAX_ANSWER_BYTES, access_of, render
 from service.doors.facade.place import read_place
+from service.doors.facade.shapes import (
+    MOST_CHARACTERS,
+    OF_PASSED_ON,
+    PASSED_ON,
+    WORKSPACE,
+    PackageFilter,
+    query,
+)
 from service.doors.http import traceparent_of
 from service.doors.keys import DEPS
+from service.doors.operation import operation
 from service.flow.passing import pass_on
 from service.gateways.permits import Refused
 from service.gateways.vendor.calls import Place, VendorCall
@@ -26,18 +35,56 @@ from service.gateways.vendor.endpoints import (
 _MOST_PARAMETERS = 50
 
 
+_PENDING_ITEM_FILTERS = (
+    "submit_user_name",
+    "item_name",
+    "update_type",
+    "task_type",
+    "start_time",
+    "end_time",
+    "limit",
+    "offset",
+)
+_APPROVAL_FILTERS = (
+    "begin_time",
+    "end_time",
+    "status",
+    "type",
+    "apply_id",
+    "approver_name",
+    "create_user",
+    "object_name",
+    "object_type",
+    "limit",
+    "offset",
+)
+
+
+@operation(
+    "List pending items",
+    parameters=(WORKSPACE, *query(*_PENDING_ITEM_FILTERS)),
+    replies={200: PASSED_ON},
+    problems=OF_PASSED_ON,
+)
 async def list_pending_items(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """List the pending items of a workspace."""
     place = read_place(request, call.caller, request.app[DEPS])
     return await _get(request, call, place, pending_items_path(place.project_id))
 
 
+@operation(
+    "List submissions and their approval",
+    parameters=(WORKSPACE, *query(*_APPROVAL_FILTERS)),
+    replies={200: PASSED_ON},
+    problems=OF_PASSED_ON,
+)
 async def list_approvals(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """List the submissions of a workspace and their approval."""
     place = read_place(request, call.caller, request.app[DEPS])
     return await _get(request, call, place, approvals_path(place.project_id))
 
 
+@operation("Show a release package", parameters=(WORKSPACE,), replies={200: PASSED_ON}, problems=OF_PASSED_ON)
 async def show_package(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """Show a release package and what is in it."""
     place = read_place(request, call.caller, request.app[DEPS])
@@ -47,6 +94,13 @@ async def show_package(request: web.Request, call: ProvenCall) -> web.StreamResp
     return await _get(request, call, place, release_package_path(place.project_id, package_id))
 
 
+@operation(
+    "List release packages",
+    parameters=(WORKSPACE,),
+    body=PackageFilter,
+    replies={200: PASSED_ON},
+    problems=(408, 413, 415, *OF_PASSED_ON),
+)
 async def list_packages(request: web.Request, call: ProvenCall) -> web.StreamResponse:
     """List the release packages of a workspace; its filters are in the body."""
     place = read_place(request, call.caller, request.app[DEPS])
@@ -58,6 +112,10 @@ async def list_packages(request: web.Request, call: ProvenCall) -> web.StreamRes
 async def _get(request: web.Request, call: ProvenCall, place: Place, path: str) -> web.StreamResponse:
     if len(call.query) > _MOST_PARAMETERS:
         raise VendorFormError(invalid_parameter(f"Expected at most {_MOST_PARAMETERS} query parameters."))
+    if any(len(value) > MOST_CHARACTERS for _, value in call.query):
+        raise VendorFormError(
+            invalid_parameter(f"Expected at most {MOST_CHARACTERS} characters a parameter.")
+        )
     return await _pass(request, Asked(place=place, method="GET", path=path, query=call.query))
 
 

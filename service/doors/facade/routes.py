@@ -10,51 +10,30 @@ from service.doors.facade import changes, create, reads
 from service.doors.facade.identity import ProvenCall
 from service.doors.facade.keys import FACADE_AUTHENTICATOR
 from service.doors.http import Handler
+from service.doors.operation import Operation
 
+FacadeHandler = Callable[[web.Request, ProvenCall], Awaitable[web.StreamResponse]]
 _FACTORY = "/v2/{project_id}/factory"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FacadeRoute:
-    """A call of the vendor's API that is served here."""
+    """A call of the vendor's API that is served here, for keys with the scope; admin includes all."""
 
     method: str
     path: str
-    handle: Callable[[web.Request, ProvenCall], Awaitable[web.StreamResponse]]
+    operation: Operation[FacadeHandler]
     scope: Scope
 
 
 FACADE_ROUTES = (
-    FacadeRoute(
-        method="POST", path=f"{_FACTORY}/pending-items/package", handle=create.create, scope=Scope.SUBMIT
-    ),
-    FacadeRoute(
-        method="GET", path=f"{_FACTORY}/pending-items", handle=reads.list_pending_items, scope=Scope.READ
-    ),
-    FacadeRoute(
-        method="POST", path=f"{_FACTORY}/release-packages", handle=reads.list_packages, scope=Scope.READ
-    ),
-    FacadeRoute(
-        method="GET",
-        path=f"{_FACTORY}/release-packages/{{package_id}}",
-        handle=reads.show_package,
-        scope=Scope.READ,
-    ),
-    FacadeRoute(
-        method="GET", path=f"{_FACTORY}/workspaces/approval", handle=reads.list_approvals, scope=Scope.READ
-    ),
-    FacadeRoute(
-        method="POST",
-        path=f"{_FACTORY}/release-packages/deploy",
-        handle=changes.deploy,
-        scope=Scope.OPERATE,
-    ),
-    FacadeRoute(
-        method="POST",
-        path=f"{_FACTORY}/release-packages/unpack",
-        handle=changes.unpack,
-        scope=Scope.OPERATE,
-    ),
+    FacadeRoute("POST", f"{_FACTORY}/pending-items/package", create.create, Scope.SUBMIT),
+    FacadeRoute("GET", f"{_FACTORY}/pending-items", reads.list_pending_items, Scope.READ),
+    FacadeRoute("POST", f"{_FACTORY}/release-packages", reads.list_packages, Scope.READ),
+    FacadeRoute("GET", f"{_FACTORY}/release-packages/{{package_id}}", reads.show_package, Scope.READ),
+    FacadeRoute("GET", f"{_FACTORY}/workspaces/approval", reads.list_approvals, Scope.READ),
+    FacadeRoute("POST", f"{_FACTORY}/release-packages/deploy", changes.deploy, Scope.OPERATE),
+    FacadeRoute("POST", f"{_FACTORY}/release-packages/unpack", changes.unpack, Scope.OPERATE),
 )
 
 
@@ -63,6 +42,6 @@ def handler_of(route: FacadeRoute) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         call = await request.app[FACADE_AUTHENTICATOR].authenticate(request, route.scope)
-        return await route.handle(request, call)
+        return await route.operation.handle(request, call)
 
     return handle
