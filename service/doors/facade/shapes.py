@@ -6,6 +6,8 @@ Source: DataArts Studio API reference, "Data Development APIs (V2)"; names and t
 from typing import Annotated, Any, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# pydantic reads a TypedDict of typing itself only from Python 3.12 on.
 from typing_extensions import TypedDict
 
 from service.core.submission import Identifier, PackageName
