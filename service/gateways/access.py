@@ -16,12 +16,15 @@ from service.core.leasing import LeaseTimes
 from service.core.limiter_memory import LimiterMemory
 from service.gateways.limits import CHANGE_PACKAGE, CREATE_PACKAGE, READ, Credential, Limits
 from service.gateways.permits import Permits
+from service.gateways.room import Room
 from service.gateways.store.database import Database
 from service.gateways.store.limiter_memory import recall
 from service.gateways.vendor.client import VendorClient
 from service.gateways.vendor.config import Auth, TokenCredentials, VendorConfig
 from service.gateways.vendor.endpoints import base_url_of
 
+#: Calls of callers of one process that wait for others to end.
+_MOST_WAITING = 64
 #: Of the backoff base: how often one failed call may be repeated whatever else happens.
 _RETRY_PERIOD = 6
 #: What a permit that nobody hands back lasts beyond the time in which its call ends.
@@ -37,6 +40,8 @@ class VendorAccess:
     reads: Permits
     #: Of packages that are there: their deployment and their end.
     changes: Permits
+    #: For the calls of callers.
+    room: Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,7 @@ async def open_vendor(
             creates=permits(limits, operation=CREATE_PACKAGE),
             reads=permits(of_others, operation=READ),
             changes=permits(of_others, operation=CHANGE_PACKAGE),
+            room=Room(calls=settings.vendor_concurrency, waiting=_MOST_WAITING),
         )
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError
 from service.core.sealing import sealing_key_of
-from service.deps import Deps
+from service.deps import Deps, wait_for
 from service.doors.facade.identity import FacadeAuthenticator
 from service.doors.facade.keys import CHANGES, FACADE_AUTHENTICATOR, READS, VENDOR
 from service.doors.facade.memory import new_changes, new_reads
@@ -39,7 +39,7 @@ async def _open_access_keys(deps: Deps) -> AccessKeys:
     secret = deps.settings.secret_key
     access_keys = AccessKeys(deps.database, sealing_key=None if secret is None else sealing_key_of(secret))
     if deps.settings.auth == "keys":
-        await access_keys.check()
+        await wait_for("PostgreSQL", access_keys.check)
     return access_keys
 
 

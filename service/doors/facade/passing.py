@@ -21,7 +21,7 @@ from service.gateways.access import VendorAccess
 from service.gateways.permits import Refused
 from service.gateways.vendor.answer import Answer
 from service.gateways.vendor.client import Forwarded
-from service.gateways.vendor.words import json_object
+from service.gateways.vendor.words import json_object, request_id_of
 
 VENDOR_REQUEST_ID = "X-Vendor-Request-Id"
 #: Longest answer of the vendor that is passed on.
@@ -97,8 +97,9 @@ def _untouched(answer: Answer) -> web.Response:
     headers = {
         name: answer.headers[name.lower()] for name in ("Retry-After",) if name.lower() in answer.headers
     }
-    if "x-request-id" in answer.headers:
-        headers[VENDOR_REQUEST_ID] = answer.headers["x-request-id"]
+    vendors_id = request_id_of(answer)
+    if vendors_id is not None:
+        headers[VENDOR_REQUEST_ID] = vendors_id
     return web.Response(
         status=answer.status, body=answer.body, headers=headers, content_type="application/json"
     )
