@@ -130,7 +130,8 @@ async def lose_redis_beneath_jobs(directory: Path) -> None:
             await valkey.stop()
             may_end.set()
             await asyncio.wait([polling])
-            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+            if left := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(left)
         await redis.aclose()
 
 

@@ -242,7 +242,9 @@ async def test_a_failed_request_shows_everything_and_stays(stack_with: StackWith
 
         assert (request["note"], request["labels"]) == ("for friday", {"team": "bi"})
         assert request["error"]["code"] == "attempts-used-up"
-        made = [event["detail"]["call"] for event in events if event["type"] == "request.releasing"]
+        begun = [event["detail"]["call"] for event in events if event["type"] == "request.releasing"]
+        made = [event["detail"]["call"] for event in events if event["type"] == "request.in_doubt"]
+        assert [(call["number"], call["manual"]) for call in begun] == [(1, False), (2, False)]
         assert [(call["number"], call["http_status"], call["manual"]) for call in made] == [
             (1, 500, False),
             (2, 500, False),

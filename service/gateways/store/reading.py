@@ -157,16 +157,23 @@ async def find_version(
     return None if row is None else (row["version"], RequestState(row["state"]))
 
 
-# Each event of a call shows what is known of that call by now.
+# An event about a call shows what was known of it then: that it begins, or what it came to. No event ever changes.
 EVENTS_OF_REQUEST: LiteralString = """
 SELECT
     e.seq, e.at, e.type, e.state, e.batch_id, e.attempt,
-    CASE WHEN a.number IS NULL THEN e.detail ELSE e.detail || jsonb_build_object('call', jsonb_build_object(
-        'number', a.number, 'manual', a.manual, 'outcome', a.outcome,
-        'started_at', to_char(a.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'duration_ms', round(1000 * extract(epoch FROM a.finished_at - a.started_at)),
-        'http_status', a.http_status, 'error_code', a.error_code, 'vendor_request_id', a.vendor_request_id
-    )) END AS detail
+    CASE
+        WHEN a.number IS NULL THEN e.detail
+        ELSE e.detail || jsonb_build_object('call', jsonb_build_object(
+            'number', a.number, 'manual', a.manual,
+            'started_at', to_char(a.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) || CASE
+            WHEN e.detail ? 'outcome' THEN jsonb_build_object(
+                'outcome', a.outcome, 'duration_ms', round(1000 * extract(epoch FROM a.finished_at - a.started_at)),
+                'http_status', a.http_status, 'error_code', a.error_code, 'vendor_request_id', a.vendor_request_id
+            )
+            ELSE '{}'
+        END)
+    END AS detail
 FROM request_events AS e
 LEFT JOIN attempts AS a ON a.batch_id = e.batch_id AND a.number = e.attempt
 WHERE e.request_id = $1 AND e.seq > $2
