@@ -41,6 +41,8 @@ class LogEvent(StrEnum):
     ENVELOPE_REFUSED = "envelope.refused"
     #: with the traceback; an envelope that met a fault of ours
     ENVELOPE_FAILED = "envelope.failed"
+    #: cap, project_id, workspace; once for each job, which stays on the queue until there is room
+    ENVELOPE_POSTPONED = "envelope.postponed"
 
     #: keys, reason; the sweep rings again
     BELL_LOST = "bell.lost"

@@ -118,6 +118,12 @@ PAGES: Mapping[str, ProblemPage] = {
         "The body is not application/json in UTF-8, or it is compressed.",
         "Send Content-Type: application/json, and no Content-Encoding.",
     ),
+    "too-much-waiting": ProblemPage(
+        429,
+        "So many items wait already, in the workspace or in all, that there is no room for those of the request.",
+        "cap names the setting that says how many may wait. Wait as long as Retry-After says and send it again; if it "
+        "lasts, ask whoever runs the service why so much waits. What was accepted before is not touched.",
+    ),
     "internal-error": ProblemPage(
         500,
         "Something is broken in the service. It has been logged under the request_id of the answer.",

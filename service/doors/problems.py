@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import orjson
 from aiohttp import web
 
+from service.core.caps import TooMuchWaiting
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
 from service.flow.accept import NotAllowed, Refusal
@@ -70,6 +71,8 @@ def of_refusal(refusal: KeyReused | ItemConflict | Refusal) -> Problem:
             return invalid_request(refusal)
         case NotAllowed():
             return workspace_forbidden(refusal)
+        case TooMuchWaiting():
+            return too_much_waiting(refusal)
         case _:
             assert_never(refusal)
 
@@ -164,6 +167,26 @@ def item_conflict(outcome: ItemConflict) -> Problem:
             "pending_item_id": outcome.pending_item_id,
             "release_request_id": str(outcome.request_id),
         },
+    )
+
+
+def too_much_waiting(refusal: TooMuchWaiting) -> Problem:
+    """Say which cap leaves no room."""
+    return Problem(
+        status=429,
+        code="too-much-waiting",
+        title="Too many items wait already.",
+        detail=(
+            f"{refusal.cap_name} lets {refusal.cap} items wait and {refusal.waiting} do; this request for "
+            f"{refusal.project_id}/{refusal.workspace} has {refusal.more} more. Nothing accepted is lost."
+        ),
+        members={
+            "cap": refusal.cap_name,
+            "limit": refusal.cap,
+            "project_id": refusal.project_id,
+            "workspace": refusal.workspace,
+        },
+        headers={"Retry-After": "5"},
     )
 
 

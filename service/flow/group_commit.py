@@ -13,12 +13,14 @@ from datetime import timedelta
 
 import structlog
 
+from service.core.caps import TooMuchWaiting
 from service.core.errors import DatabaseUnavailable
 from service.core.telemetry import LogEvent
 from service.flow.accept_group import Accepted, AcceptOutcome, accept_group
 from service.flow.ring import Waker
+from service.flow.waiting_room import WaitingRoom
 from service.gateways.store.accepting import NewRequest
-from service.gateways.store.database import Database
+from service.gateways.store.database import Connection, Database
 
 _MAX_REQUESTS_PER_COMMIT = 256
 _MAX_ITEMS_PER_COMMIT = 4_000
@@ -33,13 +35,15 @@ _ANSWER_WITHIN = timedelta(seconds=10)
 
 log = structlog.get_logger()
 
+CommitOutcome = AcceptOutcome | TooMuchWaiting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A request that waits for its commit, and the answer that its caller waits for."""
 
     request: NewRequest
-    answer: "asyncio.Future[AcceptOutcome]" = field(
+    answer: "asyncio.Future[CommitOutcome]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -47,13 +51,14 @@ class Entry:
 class Acceptor:
     """Commits release requests in groups: each commit takes what came in during the one before."""
 
-    def __init__(self, database: Database, waker: Waker) -> None:
+    def __init__(self, database: Database, waker: Waker, room: WaitingRoom) -> None:
         self._database = database
+        self._room = room
         self._waker = waker
         self._entries: deque[Entry] = deque()
         self._has_entries = asyncio.Event()
 
-    async def accept(self, request: NewRequest) -> AcceptOutcome:
+    async def accept(self, request: NewRequest) -> CommitOutcome:
         """Make one request durable; returns after the commit.
 
         Raises:
@@ -95,7 +100,7 @@ class Acceptor:
             for entry, outcome in zip(group, outcomes, strict=True):
                 self._conclude(entry, outcome)
 
-    def _conclude(self, entry: Entry, outcome: AcceptOutcome) -> None:
+    def _conclude(self, entry: Entry, outcome: CommitOutcome) -> None:
         if not entry.answer.done():
             entry.answer.set_result(outcome)
         if isinstance(outcome, Accepted):
@@ -106,17 +111,23 @@ class Acceptor:
                 has_deadline=submission.deadline is not None,
             )
 
-    async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[AcceptOutcome]:
+    async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[CommitOutcome]:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _RETRY_FOR_SECONDS
         while True:
             try:
-                return await self._database.transact(lambda connection: accept_group(connection, requests))
+                return await self._database.transact(lambda connection: self._write(connection, requests))
             except DatabaseUnavailable as error:
                 if loop.time() >= give_up_at:
                     raise
                 log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error), requests=len(requests))
             await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+
+    async def _write(self, connection: Connection, requests: Sequence[NewRequest]) -> list[CommitOutcome]:
+        refused = await self._room.refuse(connection, requests)
+        admitted = [request for request in requests if request.request_id not in refused]
+        outcomes = iter(await accept_group(connection, admitted) if admitted else ())
+        return [refused.get(request.request_id) or next(outcomes) for request in requests]
 
 
 def _fail(group: Iterable[Entry], error: Exception) -> None:

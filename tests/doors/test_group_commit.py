@@ -50,7 +50,7 @@ async def test_a_request_that_cannot_be_written_fails_none_of_its_commit(
 
 async def test_a_queue_that_only_grows_is_refused(replica: Replica) -> None:
     """While nothing is committed at most 5,000 requests wait; who comes then is told at once to come again."""
-    acceptor = Acceptor(replica.deps.database, replica.intake.waker)
+    acceptor = Acceptor(replica.deps.database, replica.intake.waker, replica.intake.room)
     request = a_request("1")
     waiting = [asyncio.create_task(acceptor.accept(request)) for _ in range(5_000)]
     one_too_many = asyncio.create_task(acceptor.accept(request))

@@ -255,4 +255,18 @@ MUTATIONS = (
         new="            log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))\n",
         test="tests/doors/test_rejects.py::test_what_cannot_be_listed_stays_on_the_queue",
     ),
+    Mutation(
+        guard="the last places are given away by one process at a time",
+        file="service/flow/waiting_room.py",
+        old="        await waiting.lock_last_places(connection)\n",
+        new="",
+        test="tests/doors/test_caps.py::test_two_processes_give_the_last_places_away_once",
+    ),
+    Mutation(
+        guard="a known key is judged before the room",
+        file="service/flow/waiting_room.py",
+        old="new = await _find_new(connection, requests)",
+        new="new = list(requests)",
+        test="tests/doors/test_caps.py::test_a_known_key_is_answered_however_much_waits",
+    ),
 )
