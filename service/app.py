@@ -8,16 +8,13 @@ from aiohttp import web
 from service.core.config import Settings
 from service.deps import open_deps
 from service.doors.auth import Authenticator
-from service.doors.http import Handler, edge
+from service.doors.http import MAX_BODY_BYTES, Handler, edge
 from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE, OPENAPI
 from service.doors.openapi import openapi_document
 from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
 from service.flow.intake import open_intake
-
-#: Longest body of a request.
-MAX_BODY_BYTES = 1 << 20
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -27,7 +24,7 @@ def build_app(settings: Settings) -> web.Application:
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         async with open_deps(settings) as deps, open_intake(deps) as intake:
             app[DEPS], app[INTAKE] = deps, intake
-            app[AUTHENTICATOR] = Authenticator(deps.database, is_off=settings.auth == "off")
+            app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             yield
 
     app[OPENAPI] = to_json(openapi_document(ROUTES))

@@ -84,8 +84,10 @@ class Settings(BaseModel):
     redis_url: Annotated[SecretStr | None, Field(alias="RELEASE_REDIS_URL")] = None
     http_host: Annotated[Text, Field(alias="RELEASE_HTTP_HOST")] = "127.0.0.1"
     http_port: Annotated[int, Field(alias="RELEASE_HTTP_PORT", ge=0, le=65535)] = 8080
+    max_connections: Annotated[int, Field(alias="RELEASE_MAX_CONNECTIONS", ge=16, le=100_000)] = 2_500
     worker_http_port: Annotated[int, Field(alias="RELEASE_WORKER_HTTP_PORT", ge=0, le=65535)] = 0
     auth: Annotated[Literal["keys", "off"], Field(alias="RELEASE_AUTH")] = "keys"
+    key_rate: Annotated[Rate, Field(alias="RELEASE_KEY_RATE")] = 0.0
     vendor_url: Annotated[Text | None, Field(alias="RELEASE_VENDOR_URL")] = None
     region: Annotated[Text | None, Field(alias="RELEASE_REGION")] = None
     project_id: Annotated[Text | None, Field(alias="RELEASE_PROJECT_ID")] = None

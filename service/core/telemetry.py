@@ -28,6 +28,8 @@ class LogEvent(StrEnum):
     HTTP_SERVED = "http.served"
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"
+    #: connections, busy; once, until at most half of RELEASE_MAX_CONNECTIONS are open
+    CONNECTIONS_FILLED = "connections.filled"
 
     #: reason; once for each pool of connections, until PostgreSQL is of use again
     DATABASE_LOST = "database.lost"

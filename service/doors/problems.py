@@ -1,5 +1,6 @@
 """Problems: every error that leaves the service, as RFC 9457 says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
@@ -115,36 +116,6 @@ def foreign_page_token() -> Problem:
     )
 
 
-def unsupported_media_type(detail: str) -> Problem:
-    """Say which kind of body was expected."""
-    return Problem(
-        status=415,
-        code="unsupported-media-type",
-        title="The body is not of a kind that is taken.",
-        detail=detail,
-    )
-
-
-def body_too_slow() -> Problem:
-    """Say that the rest of a body did not come."""
-    return Problem(
-        status=408,
-        code="request-timeout",
-        title="The body did not come in time.",
-        detail="Expected the whole body within 30 seconds.",
-    )
-
-
-def body_broken() -> Problem:
-    """Say that a body does not follow its own headers."""
-    return Problem(
-        status=400,
-        code="malformed-body",
-        title="The body cannot be read.",
-        detail="Expected a body as Content-Length or Transfer-Encoding announce it.",
-    )
-
-
 def key_reused(outcome: KeyReused) -> Problem:
     """Say that an idempotency key stands for another body."""
     return Problem(
@@ -216,6 +187,17 @@ def unauthorized() -> Problem:
         title="An API key is needed.",
         detail="Expected Authorization: Bearer <key>, or X-Auth-Token: <key>, with a live key.",
         headers={"WWW-Authenticate": 'Bearer realm="batch-release"'},
+    )
+
+
+def rate_limited(seconds: float, *, what: str) -> Problem:
+    """Say that a key is used too often."""
+    return Problem(
+        status=429,
+        code="rate-limited",
+        title="Too many HTTP requests.",
+        detail=f"Expected fewer HTTP requests a second with {what}.",
+        headers={"Retry-After": str(max(1, math.ceil(seconds)))},
     )
 
 

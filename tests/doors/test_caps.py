@@ -50,8 +50,7 @@ async def test_two_processes_give_the_last_places_away_once(
     start_replica: StartReplica, database_url: str
 ) -> None:
     """However two processes share the requests, ten are accepted."""
-    cap = {"RELEASE_MAX_WAITING_PER_WORKSPACE": "10"}
-    replicas = [await start_replica(**cap), await start_replica(**cap)]
+    replicas = [await start_replica(RELEASE_MAX_WAITING_PER_WORKSPACE="10") for _ in range(2)]
     answers = await asyncio.gather(*(replicas[item % 2].post(body(str(item))) for item in range(40)))
 
     assert Counter(answer.status for answer in answers) == {202: 10, 429: 30}
