@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 
 from aiohttp import web
 
@@ -9,11 +10,21 @@ from service.core.config import Settings
 from service.deps import open_deps
 from service.doors.auth import Authenticator
 from service.doors.http import MAX_BODY_BYTES, Handler, edge
-from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE, OPENAPI
+from service.doors.keys import (
+    AUTHENTICATOR,
+    DEPS,
+    INTAKE,
+    LARGE_BODY_TURNS,
+    LIST_TURNS,
+    ODD_LINES,
+    OPENAPI,
+)
+from service.doors.line_budget import LineBudget
 from service.doors.openapi import openapi_document
 from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
+from service.doors.turns import Turns
 from service.flow.intake import open_intake
 
 
@@ -27,6 +38,9 @@ def build_app(settings: Settings) -> web.Application:
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             yield
 
+    app[ODD_LINES] = LineBudget()
+    app[LIST_TURNS] = Turns(at_once=2, most_waiting=100)
+    app[LARGE_BODY_TURNS] = Turns(at_once=64, most_waiting=1_000)
     app[OPENAPI] = to_json(openapi_document(ROUTES))
     app.cleanup_ctx.append(open_all)
     app.on_shutdown.append(end_waits)
@@ -64,6 +78,7 @@ def _guarded(route: Guarded) -> Handler:
         authenticator = request.app[AUTHENTICATOR]
         caller = await authenticator.authenticate(request, route.scopes, now=time.monotonic())
         route.operation.check_parameters(request)
-        return await route.operation.handle(request, caller)
+        async with request.app[LIST_TURNS].turn() if route.takes_turns else nullcontext():
+            return await route.operation.handle(request, caller)
 
     return handle

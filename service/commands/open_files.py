@@ -7,7 +7,7 @@ from service.core.errors import ConfigurationError
 
 #: Connections to PostgreSQL and Redis, the log, and what Python opens now and then.
 _OWN_FILES = 128
-_LONGEST_BACKLOG = 1_024
+_LONGEST_BACKLOG = 4_096
 _FEWEST_CONNECTIONS = 16
 
 

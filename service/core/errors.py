@@ -5,6 +5,7 @@ ServiceError
 ├── Unavailable             a part that we need does not answer
 │   ├── DatabaseUnavailable
 │   ├── QueueUnavailable
+│   ├── Overloaded          more is asked of this process than it can do
 │   └── VendorBusy          the shared limiter lets no read through soon
 ├── AccessError             PostgreSQL answers, and does not let us in
 ├── MigrationError          the schema cannot be brought to where the code needs it
@@ -37,6 +38,10 @@ class AccessError(ServiceError):
 
 class QueueUnavailable(Unavailable):
     """Redis does not answer."""
+
+
+class Overloaded(Unavailable):
+    """More is asked of this process than it can do."""
 
 
 class VendorBusy(Unavailable):

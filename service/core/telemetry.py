@@ -24,7 +24,8 @@ class LogEvent(StrEnum):
     #: applied, waited_seconds
     SCHEMA_MIGRATED = "schema.migrated"
 
-    #: http_method, http_path, http_status, duration_ms; debug, but warning when slow or failed
+    #: http_method, http_path, http_status, duration_ms; debug, but warning when slow or failed: so many a second,
+    #: and skipped says how many were left out
     HTTP_SERVED = "http.served"
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import structlog
 from aiohttp import web
@@ -12,7 +13,7 @@ from service.core.errors import Unavailable
 from service.core.telemetry import LogEvent
 from service.doors import http_problems, problems
 from service.doors.dressing import dress, http_request_id_for
-from service.doors.keys import DEPS
+from service.doors.keys import DEPS, LARGE_BODY_TURNS, ODD_LINES
 from service.doors.problems import ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -25,6 +26,8 @@ _REASON = web.RequestKey("reason", str)
 _GOOD_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 #: Longest body of a request.
 MAX_BODY_BYTES = 1 << 20
+#: Any number of bodies of this length may be in memory at once.
+_SMALL_BODY_BYTES = 1 << 16
 #: Longest time for the body of a request to come in.
 BODY_SECONDS = 30.0
 #: A request that took longer is worth a line.
@@ -79,7 +82,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and not _may_take_long(request))
-    write = log.warning if is_odd else log.debug
+    skipped = request.app[ODD_LINES].take(now=time.monotonic()) if is_odd else None
+    write = log.debug if skipped is None else log.warning
     write(
         LogEvent.HTTP_SERVED,
         http_request_id=request[HTTP_REQUEST_ID],
@@ -88,6 +92,7 @@ def _log_served(request: web.Request, response: web.StreamResponse, seconds: flo
         http_status=response.status,
         duration_ms=round(seconds * 1000, 1),
         **({"reason": request[_REASON]} if _REASON in request else {}),
+        **({"skipped": skipped} if skipped else {}),
     )
 
 
@@ -141,6 +146,13 @@ async def read_json_body(request: web.Request) -> bytes:
 async def _read_whole(request: web.Request) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    length = request.content_length
+    is_small = length is not None and length <= _SMALL_BODY_BYTES
+    async with nullcontext() if is_small else request.app[LARGE_BODY_TURNS].turn():
+        return await _read_in_time(request)
+
+
+async def _read_in_time(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             await _ask_for_body(request)

@@ -19,6 +19,7 @@ from service.doors.connection import Connection, Deadlines
 from service.doors.connections import Capacity, Connections
 from service.doors.dressing import http_request_id_for, last_answer
 from service.doors.http import AWAITS_CONTINUE
+from service.doors.pacing import Pacer
 from service.doors.problems import Problem
 
 #: Served however many connections there are.
@@ -48,6 +49,7 @@ class Server(web.Server):
         self._application = application
         self._deadlines = bounds.deadlines
         self._open = Connections(bounds.capacity)
+        self._pacer = Pacer()
 
     def __call__(self) -> Connection:
         """Make the protocol of a new connection."""
@@ -86,6 +88,8 @@ class Server(web.Server):
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         problem = find_fault(request)
         if problem is None:
+            if request.path not in _HEALTH:
+                await self._pacer.begin()
             return await self._application.request_handler(request)
         path = request.rel_url.raw_path
         http_request_id = http_request_id_for(request.headers.get("X-Request-Id"))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from service.core.errors import DatabaseUnavailable
+from service.core.errors import Overloaded
 from service.flow.group_commit import Acceptor
 from tests.support.api import Answer, Replica
 from tests.support.new_requests import a_request
@@ -56,7 +56,7 @@ async def test_a_queue_that_only_grows_is_refused(replica: Replica) -> None:
     one_too_many = asyncio.create_task(acceptor.accept(request))
     await asyncio.wait({one_too_many}, timeout=5.0)
 
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(Overloaded):
         one_too_many.result()
     for task in waiting:
         task.cancel()
