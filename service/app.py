@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 
 from aiohttp import web
 
@@ -11,16 +12,23 @@ from service.deps import open_deps
 from service.doors.auth import Authenticator
 from service.doors.facade.opening import open_facade
 from service.doors.facade.routes import FACADE_ROUTES, handler_of
-from service.doors.http import Handler, edge
-from service.doors.keys import AUTHENTICATOR, DEPS, INTAKE, OPENAPI
+from service.doors.http import MAX_BODY_BYTES, Handler, edge
+from service.doors.keys import (
+    AUTHENTICATOR,
+    DEPS,
+    INTAKE,
+    LARGE_BODY_TURNS,
+    LIST_TURNS,
+    ODD_LINES,
+    OPENAPI,
+)
+from service.doors.line_budget import LineBudget
 from service.doors.openapi import openapi_document
 from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
+from service.doors.turns import Turns
 from service.flow.intake import open_intake
-
-#: Longest body of a request.
-MAX_BODY_BYTES = 1 << 20
 
 
 def build_app(settings: Settings, credentials: Credentials | None = None) -> web.Application:
@@ -30,10 +38,13 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         async with open_deps(settings) as deps, open_intake(deps) as intake:
             app[DEPS], app[INTAKE] = deps, intake
-            app[AUTHENTICATOR] = Authenticator(deps.database, is_off=settings.auth == "off")
+            app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             async with open_facade(app, credentials):
                 yield
 
+    app[ODD_LINES] = LineBudget()
+    app[LIST_TURNS] = Turns(at_once=2, most_waiting=100)
+    app[LARGE_BODY_TURNS] = Turns(at_once=64, most_waiting=1_000)
     app[OPENAPI] = to_json(openapi_document([*ROUTES, *FACADE_ROUTES]))
     app.cleanup_ctx.append(open_all)
     app.on_shutdown.append(end_waits)
@@ -73,6 +84,7 @@ def _guarded(route: Guarded) -> Handler:
         authenticator = request.app[AUTHENTICATOR]
         caller = await authenticator.authenticate(request, route.scopes, now=time.monotonic())
         route.operation.check_parameters(request)
-        return await route.operation.handle(request, caller)
+        async with request.app[LIST_TURNS].turn() if route.takes_turns else nullcontext():
+            return await route.operation.handle(request, caller)
 
     return handle

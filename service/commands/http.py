@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -16,20 +17,29 @@ from aiohttp import web
 from service import __version__
 from service.app import build_app, say_farewell
 from service.background import end_tasks
+from service.commands.open_files import make_places
 from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError
 from service.core.telemetry import LogEvent
+from service.doors.connections import Capacity
+from service.doors.server import Bounds, Runner
 from service.embedded.process import die_with_parent
 
-_BACKLOG = 1024
-_IDLE_CONNECTION_SECONDS = 75.0
 _RESTART_PAUSE_SECONDS = 1.0
 #: After the end of listening: connections that were just made may send their request, and those that are kept alive are
 #: told to close with their next answer. One that is closed in their face would be a failed call.
 _FAREWELL_SECONDS = 1.0
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """Where connections come from: a socket of the parent, or one of its own."""
+
+    listener: socket.socket | None
+    backlog: int
 
 
 class Stop:
@@ -53,30 +63,25 @@ async def run_http(
     """Serve until SIGTERM or SIGINT, then answer what is being answered and end; a second signal hurries."""
     settings.require_servers()
     stop = Stop()
-    runner = new_runner(settings, credentials)
+    places = make_places(settings.max_connections)
+    bounds = Bounds(capacity=Capacity(connections=places.connections))
+    runner = new_runner(settings, bounds, credentials)
     if not await _set_up(runner, stop.requested):
         return 0
     try:
-        await _serve(runner, settings, stop, listener=listener)
+        await _serve(runner, settings, stop, Entrance(listener=listener, backlog=places.backlog))
     finally:
         await runner.cleanup()
     log.info(LogEvent.PROCESS_STOPPED, process="api")
     return 0
 
 
-def new_runner(settings: Settings, credentials: Credentials | None = None) -> web.AppRunner:
+def new_runner(settings: Settings, bounds: Bounds, credentials: Credentials | None = None) -> Runner:
     """Put the HTTP application and its server together; nothing is opened before its set-up."""
-    return web.AppRunner(
-        build_app(settings, credentials),
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=_IDLE_CONNECTION_SECONDS,
-        shutdown_timeout=settings.grace.total_seconds(),
-        handle_signals=False,
-    )
+    return Runner(build_app(settings, credentials), bounds, shutdown_timeout=settings.grace.total_seconds())
 
 
-async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
+async def _set_up(runner: Runner, stop: asyncio.Event) -> bool:
     """Open everything, which may wait for servers; False when told to stop meanwhile."""
     opening = asyncio.ensure_future(runner.setup())
     stopped = asyncio.ensure_future(stop.wait())
@@ -89,14 +94,12 @@ async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> bool:
     return True
 
 
-async def _serve(
-    runner: web.AppRunner, settings: Settings, stop: Stop, *, listener: socket.socket | None
-) -> None:
+async def _serve(runner: Runner, settings: Settings, stop: Stop, entrance: Entrance) -> None:
     site: web.BaseSite
-    if listener is None:
-        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG)
+    if entrance.listener is None:
+        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=entrance.backlog)
     else:
-        site = web.SockSite(runner, listener, backlog=_BACKLOG)
+        site = web.SockSite(runner, entrance.listener, backlog=entrance.backlog)
     try:
         await site.start()
     except OSError as error:

@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from service.core.addresses import host_of, is_base_url, is_loopback, origin_of
 from service.core.backoff import Backoff
 from service.core.breakers import BreakerPolicy
+from service.core.caps import Caps
 from service.core.errors import ConfigurationError
 from service.core.failpoint import FailpointName
 from service.core.planning import VENDOR_MAX_ITEMS, Window
@@ -84,9 +85,11 @@ class Settings(BaseModel):
     redis_url: Annotated[SecretStr | None, Field(alias="RELEASE_REDIS_URL")] = None
     http_host: Annotated[Text, Field(alias="RELEASE_HTTP_HOST")] = "127.0.0.1"
     http_port: Annotated[int, Field(alias="RELEASE_HTTP_PORT", ge=0, le=65535)] = 8080
+    max_connections: Annotated[int, Field(alias="RELEASE_MAX_CONNECTIONS", ge=16, le=100_000)] = 2_500
     worker_http_port: Annotated[int, Field(alias="RELEASE_WORKER_HTTP_PORT", ge=0, le=65535)] = 0
     auth: Annotated[Literal["keys", "off"], Field(alias="RELEASE_AUTH")] = "keys"
     secret_key: Annotated[SealingKey | None, Field(alias="RELEASE_SECRET_KEY")] = None
+    key_rate: Annotated[Rate, Field(alias="RELEASE_KEY_RATE")] = 0.0
     vendor_url: Annotated[Text | None, Field(alias="RELEASE_VENDOR_URL")] = None
     region: Annotated[Text | None, Field(alias="RELEASE_REGION")] = None
     project_id: Annotated[Text | None, Field(alias="RELEASE_PROJECT_ID")] = None
@@ -116,6 +119,10 @@ class Settings(BaseModel):
     recheck: Annotated[Seconds, Field(alias="RELEASE_RECHECK_SECONDS")] = timedelta(seconds=3)
     reconcile_budget: Annotated[Seconds, Field(alias="RELEASE_RECONCILE_SECONDS")] = timedelta(seconds=900)
     in_doubt: Annotated[Literal["resend", "park"], Field(alias="RELEASE_IN_DOUBT")] = "resend"
+    max_waiting: Annotated[int, Field(alias="RELEASE_MAX_WAITING", ge=1)] = 1_000_000
+    max_waiting_per_workspace: Annotated[int, Field(alias="RELEASE_MAX_WAITING_PER_WORKSPACE", ge=1)] = (
+        100_000
+    )
     sweep_period: Annotated[Seconds, Field(alias="RELEASE_SWEEP_SECONDS")] = timedelta(seconds=2)
     audit_period: Annotated[SecondsOrNone, Field(alias="RELEASE_AUDIT_SECONDS")] = timedelta(seconds=300)
     facade_wait: Annotated[Seconds, Field(alias="RELEASE_FACADE_WAIT_SECONDS")] = timedelta(seconds=50)
@@ -152,6 +159,11 @@ class Settings(BaseModel):
     def window(self) -> Window:
         """The batching window of workspaces without settings of their own."""
         return Window(max_items=self.batch_max_items, quiet=self.batch_quiet, linger=self.batch_linger)
+
+    @property
+    def caps(self) -> Caps:
+        """How much may wait."""
+        return Caps(total=self.max_waiting, workspace=self.max_waiting_per_workspace)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -6,6 +6,7 @@ ServiceError
 │   ├── DatabaseUnavailable
 │   ├── QueueUnavailable
 │   ├── SecretUnreadable    RELEASE_SECRET_KEY does not open the secret of an access key
+│   ├── Overloaded          more is asked of this process than it can do
 │   └── VendorBusy          the shared limiter lets no read through soon
 ├── AccessError             PostgreSQL answers, and does not let us in
 ├── MigrationError          the schema cannot be brought to where the code needs it
@@ -42,6 +43,10 @@ class QueueUnavailable(Unavailable):
 
 class SecretUnreadable(Unavailable):
     """The secret of an access key cannot be read."""
+
+
+class Overloaded(Unavailable):
+    """More is asked of this process than it can do."""
 
 
 class VendorBusy(Unavailable):

@@ -24,10 +24,13 @@ class LogEvent(StrEnum):
     #: applied, waited_seconds
     SCHEMA_MIGRATED = "schema.migrated"
 
-    #: http_method, http_path, http_status, duration_ms; debug, but warning when slow or failed
+    #: http_method, http_path, http_status, duration_ms; debug, but warning when slow or failed: so many a second,
+    #: and skipped says how many were left out
     HTTP_SERVED = "http.served"
     #: http_method, http_path, with the traceback
     HTTP_FAILED = "http.failed"
+    #: connections, busy; once, until at most half of RELEASE_MAX_CONNECTIONS are open
+    CONNECTIONS_FILLED = "connections.filled"
 
     #: access_key; RELEASE_SECRET_KEY does not open its secret, so its calls cannot be checked
     UNSEALING_FAILED = "unsealing.failed"
@@ -50,6 +53,8 @@ class LogEvent(StrEnum):
     ENVELOPE_REFUSED = "envelope.refused"
     #: with the traceback; an envelope that met a fault of ours
     ENVELOPE_FAILED = "envelope.failed"
+    #: cap, project_id, workspace; once for each job, which stays on the queue until there is room
+    ENVELOPE_POSTPONED = "envelope.postponed"
 
     #: keys, reason; the sweep rings again
     BELL_LOST = "bell.lost"

@@ -7,16 +7,14 @@ from enum import StrEnum
 
 from aiohttp import web
 
-from service.core.api_key import digest_of
+from service.core.config import Settings
 from service.doors import problems
+from service.doors.key_finder import KeyFinder
+from service.doors.key_rates import KeyRates
 from service.doors.problems import ProblemError
-from service.gateways.store import api_keys
 from service.gateways.store.api_keys import ApiKey
 from service.gateways.store.database import Database
 
-#: A revoked key works for this long at most in a process that has just seen it.
-_CACHE_SECONDS = 0.5
-_CACHE_SIZE = 1_000
 _KEY_FORM = re.compile(r"rel_[A-Za-z0-9_-]{43}")
 EVERYBODY = "everybody"
 
@@ -68,15 +66,27 @@ GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
 class Authenticator:
-    """Finds the key that a caller shows; remembers it for half a second."""
+    """Tells who calls by the key that is shown, and how often a key is used."""
 
-    def __init__(self, database: Database, *, is_off: bool) -> None:
-        self._database = database
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._keys = KeyFinder(database)
+        self._rates = KeyRates(settings.key_rate)
         #: Whether everybody may do everything.
-        self.is_off = is_off
-        self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
+        self.is_off = settings.auth == "off"
 
     async def authenticate(self, request: web.Request, scopes: tuple[Scope, ...], *, now: float) -> Caller:
+        """Return the caller, who needs one of the scopes, and count a use of the key.
+
+        Raises:
+            ProblemError: no live key, one without such a scope, or one that is used too often.
+        """
+        caller = await self.recognise(request, scopes)
+        wait = 0.0 if self.is_off else self._rates.take(caller.name, now=now)
+        if wait:
+            raise ProblemError(problems.rate_limited(wait, what="this API key"))
+        return caller
+
+    async def recognise(self, request: web.Request, scopes: tuple[Scope, ...]) -> Caller:
         """Return the caller, who needs one of the scopes.
 
         Raises:
@@ -84,24 +94,12 @@ class Authenticator:
         """
         if self.is_off:
             return _ANYBODY
-        key = await self._find(_shown_key(request), now)
+        shown = _shown_key(request)
+        key = await self._keys.find(shown) if shown is not None and _KEY_FORM.fullmatch(shown) else None
         if key is None:
             raise ProblemError(problems.unauthorized())
         check_scope(key, *scopes)
         return caller_of(key)
-
-    async def _find(self, shown: str | None, now: float) -> ApiKey | None:
-        if shown is None or _KEY_FORM.fullmatch(shown) is None:
-            return None
-        digest = digest_of(shown)
-        cached = self._cache.get(digest)
-        if cached is not None and cached[0] > now:
-            return cached[1]
-        key = await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
-        if len(self._cache) >= _CACHE_SIZE:
-            self._cache.clear()
-        self._cache[digest] = (now + _CACHE_SECONDS, key)
-        return key
 
 
 def check_scope(key: ApiKey, *scopes: Scope) -> None:

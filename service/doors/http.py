@@ -4,28 +4,34 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import structlog
 from aiohttp import web
 
 from service.core.errors import Unavailable
-from service.core.ids import new_id
 from service.core.telemetry import LogEvent
-from service.doors import problems
+from service.doors import http_problems, problems
+from service.doors.dressing import dress, http_request_id_for
 from service.doors.facade import form as vendor_form
 from service.doors.facade.form import VendorFormError
-from service.doors.keys import DEPS
+from service.doors.keys import DEPS, LARGE_BODY_TURNS, ODD_LINES
 from service.doors.problems import Problem, ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HTTP_REQUEST_ID = web.RequestKey("http_request_id", str)
 #: Of a request that may wait for as long as it likes: it is not slow.
 IS_PATIENT = web.RequestKey("is_patient", bool)
+#: Whether the caller waits for a sign before it sends its body; False where it expects something else.
+AWAITS_CONTINUE = web.RequestKey("awaits_continue", bool)
 #: Why a request failed, for its log line.
 _REASON = web.RequestKey("reason", str)
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _GOOD_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+#: Longest body of a request.
+MAX_BODY_BYTES = 1 << 20
+#: Any number of bodies of this length may be in memory at once.
+_SMALL_BODY_BYTES = 1 << 16
 #: Longest time for the body of a request to come in.
 BODY_SECONDS = 30.0
 #: A request that took longer is worth a line.
@@ -39,8 +45,7 @@ log = structlog.get_logger()
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, turn errors into problems, set the headers of every answer, and log what matters."""
     started = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    http_request_id = given if _GOOD_ID.fullmatch(given) else str(new_id())
+    http_request_id = http_request_id_for(request.headers.get("X-Request-Id"))
     request[HTTP_REQUEST_ID] = http_request_id
     structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
     try:
@@ -55,9 +60,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Set what every answer has, before its first byte."""
-    response.headers["X-Request-Id"] = request[HTTP_REQUEST_ID]
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
+    dress(response, request[HTTP_REQUEST_ID])
     if request.app[DEPS].changes.is_closing:
         response.force_close()
 
@@ -82,15 +85,17 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _respond(request: web.Request, problem: Problem) -> web.Response:
     """Write a problem; on the addresses of the façade in the vendor's form."""
-    http_request_id = request[HTTP_REQUEST_ID]
-    if request.rel_url.raw_path.startswith(vendor_form.PREFIX):
+    http_request_id, path = request[HTTP_REQUEST_ID], request.rel_url.raw_path
+    if path.startswith(vendor_form.PREFIX):
         return vendor_form.respond(vendor_form.of_problem(problem), http_request_id=http_request_id)
-    return problems.respond(problem, instance=request.rel_url.raw_path, http_request_id=http_request_id)
+    instance = path if path.startswith("/") else "/"
+    return problems.respond(problem, instance=instance, http_request_id=http_request_id)
 
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and not _may_take_long(request))
-    write = log.warning if is_odd else log.debug
+    skipped = request.app[ODD_LINES].take(now=time.monotonic()) if is_odd else None
+    write = log.debug if skipped is None else log.warning
     write(
         LogEvent.HTTP_SERVED,
         http_request_id=request[HTTP_REQUEST_ID],
@@ -99,6 +104,7 @@ def _log_served(request: web.Request, response: web.StreamResponse, seconds: flo
         http_status=response.status,
         duration_ms=round(seconds * 1000, 1),
         **({"reason": request[_REASON]} if _REASON in request else {}),
+        **({"skipped": skipped} if skipped else {}),
     )
 
 
@@ -140,19 +146,23 @@ def check_json_type(request: web.Request) -> None:
     Raises:
         ProblemError: it is.
     """
-    encoding = request.headers.get("Content-Encoding", "identity")
+    encoding = ", ".join(request.headers.getall("Content-Encoding", ["identity"]))
     if encoding.lower() != "identity":
         raise ProblemError(
-            problems.unsupported_media_type(f"Expected a body that is not compressed; given {encoding!r}.")
+            http_problems.unsupported_media_type(
+                f"Expected a body that is not compressed; given {encoding!r}."
+            )
         )
     if "Content-Type" not in request.headers or request.content_type != "application/json":
         given = request.headers.get("Content-Type", "nothing")
         raise ProblemError(
-            problems.unsupported_media_type(f"Expected Content-Type: application/json; given {given!r}.")
+            http_problems.unsupported_media_type(f"Expected Content-Type: application/json; given {given!r}.")
         )
     charset = request.charset
     if charset is not None and charset.lower() != "utf-8":
-        raise ProblemError(problems.unsupported_media_type(f"Expected charset=utf-8; given {charset!r}."))
+        raise ProblemError(
+            http_problems.unsupported_media_type(f"Expected charset=utf-8; given {charset!r}.")
+        )
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -162,10 +172,27 @@ async def read_body(request: web.Request) -> bytes:
         ProblemError: it does not come, or not as its headers announce it.
         HTTPRequestEntityTooLarge: it is over the limit.
     """
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    length = request.content_length
+    is_small = length is not None and length <= _SMALL_BODY_BYTES
+    async with nullcontext() if is_small else request.app[LARGE_BODY_TURNS].turn():
+        return await _read_in_time(request)
+
+
+async def _read_in_time(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
+            await _ask_for_body(request)
             return await request.read()
     except TimeoutError:
-        raise ProblemError(problems.body_too_slow()) from None
+        raise ProblemError(http_problems.body_too_slow()) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise ProblemError(problems.body_broken()) from None
+        raise ProblemError(http_problems.body_broken()) from None
+
+
+async def _ask_for_body(request: web.Request) -> None:
+    """Tell a caller that waits for it that its body is wanted."""
+    if request.get(AWAITS_CONTINUE):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun

@@ -41,6 +41,11 @@ PAGES: Mapping[str, ProblemPage] = {
         "The body does not follow the headers that announce it.",
         "Let an HTTP client library set Content-Length and Transfer-Encoding. Look for a proxy that changes bodies.",
     ),
+    "malformed-http": ProblemPage(
+        400,
+        "What came is not HTTP/1.1, or could be understood in two ways. The connection was closed.",
+        "detail says what was wrong. Use an HTTP client library, and look for a proxy that changes headers.",
+    ),
     "invalid-parameter": ProblemPage(
         400,
         "A query parameter or a header is unknown, there twice, or has a value that is not taken.",
@@ -69,7 +74,7 @@ PAGES: Mapping[str, ProblemPage] = {
     ),
     "request-timeout": ProblemPage(
         408,
-        "The body did not come within 30 seconds. Nothing was accepted.",
+        "The headers did not come within 20 seconds, or the body within 30. Nothing was accepted.",
         "Send it again, over a better connection or in smaller parts.",
     ),
     "item-conflict": ProblemPage(
@@ -118,6 +123,28 @@ PAGES: Mapping[str, ProblemPage] = {
         "The body is not application/json in UTF-8, or it is compressed.",
         "Send Content-Type: application/json, and no Content-Encoding.",
     ),
+    "expectation-failed": ProblemPage(
+        417,
+        "The header Expect asks for something other than 100-continue.",
+        "Send Expect: 100-continue, or none.",
+    ),
+    "too-much-waiting": ProblemPage(
+        429,
+        "So many items wait already, in the workspace or in all, that there is no room for those of the request.",
+        "cap names the setting that says how many may wait. Wait as long as Retry-After says and send it again; if it "
+        "lasts, ask whoever runs the service why so much waits. What was accepted before is not touched.",
+    ),
+    "rate-limited": ProblemPage(
+        429,
+        "The key is used more often than it may be, or many keys that are not known are shown at once.",
+        "Wait as long as Retry-After says. Wait for changes with ?wait= rather than by asking again and again, and "
+        "hand in many requests with one call of POST /v1/release-requests:batch.",
+    ),
+    "headers-too-large": ProblemPage(
+        431,
+        "The request line or the headers are too long.",
+        "Each may have 8,190 bytes, all together 64 KiB. Look for cookies and other headers that are not needed.",
+    ),
     "internal-error": ProblemPage(
         500,
         "Something is broken in the service. It has been logged under the request_id of the answer.",
@@ -125,6 +152,14 @@ PAGES: Mapping[str, ProblemPage] = {
         "is safe.",
     ),
     "unavailable": ProblemPage(
-        503, "A part that the call needs, mostly PostgreSQL, does not answer at the moment.", _SAFE_AGAIN
+        503,
+        "A part that the call needs, mostly PostgreSQL, does not answer at the moment, or more is asked of the process "
+        "than it can do.",
+        _SAFE_AGAIN,
+    ),
+    "too-many-connections": ProblemPage(
+        503,
+        "All connections of the process are busy, or this one was too slow to be used while others came.",
+        "Keep connections alive and use fewer of them. " + _SAFE_AGAIN,
     ),
 }

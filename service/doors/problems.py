@@ -1,5 +1,6 @@
 """Problems: every error that leaves the service, as RFC 9457 says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
@@ -7,6 +8,7 @@ from typing import Any, assert_never
 import orjson
 from aiohttp import web
 
+from service.core.caps import TooMuchWaiting
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
 from service.flow.accept import NotAllowed, NotApplicant, Refusal
@@ -68,10 +70,10 @@ def of_refusal(refusal: KeyReused | ItemConflict | Refusal) -> Problem:
             return malformed_json(detail)
         case Invalid():
             return invalid_request(refusal)
-        case NotAllowed():
-            return workspace_forbidden(refusal)
-        case NotApplicant():
-            return applicant_forbidden(refusal)
+        case NotAllowed() | NotApplicant():
+            return not_allowed(refusal)
+        case TooMuchWaiting():
+            return too_much_waiting(refusal)
         case _:
             assert_never(refusal)
 
@@ -114,36 +116,6 @@ def foreign_page_token() -> Problem:
     )
 
 
-def unsupported_media_type(detail: str) -> Problem:
-    """Say which kind of body was expected."""
-    return Problem(
-        status=415,
-        code="unsupported-media-type",
-        title="The body is not of a kind that is taken.",
-        detail=detail,
-    )
-
-
-def body_too_slow() -> Problem:
-    """Say that the rest of a body did not come."""
-    return Problem(
-        status=408,
-        code="request-timeout",
-        title="The body did not come in time.",
-        detail="Expected the whole body within 30 seconds.",
-    )
-
-
-def body_broken() -> Problem:
-    """Say that a body does not follow its own headers."""
-    return Problem(
-        status=400,
-        code="malformed-body",
-        title="The body cannot be read.",
-        detail="Expected a body as Content-Length or Transfer-Encoding announce it.",
-    )
-
-
 def key_reused(outcome: KeyReused) -> Problem:
     """Say that an idempotency key stands for another body."""
     return Problem(
@@ -166,6 +138,26 @@ def item_conflict(outcome: ItemConflict) -> Problem:
             "pending_item_id": outcome.pending_item_id,
             "release_request_id": str(outcome.request_id),
         },
+    )
+
+
+def too_much_waiting(refusal: TooMuchWaiting) -> Problem:
+    """Say which cap leaves no room."""
+    return Problem(
+        status=429,
+        code="too-much-waiting",
+        title="Too many items wait already.",
+        detail=(
+            f"{refusal.cap_name} lets {refusal.cap} items wait and {refusal.waiting} do; this request for "
+            f"{refusal.project_id}/{refusal.workspace} has {refusal.more} more. Nothing accepted is lost."
+        ),
+        members={
+            "cap": refusal.cap_name,
+            "limit": refusal.cap,
+            "project_id": refusal.project_id,
+            "workspace": refusal.workspace,
+        },
+        headers={"Retry-After": "5"},
     )
 
 
@@ -198,6 +190,17 @@ def unauthorized() -> Problem:
     )
 
 
+def rate_limited(seconds: float, *, what: str) -> Problem:
+    """Say that a key is used too often."""
+    return Problem(
+        status=429,
+        code="rate-limited",
+        title="Too many HTTP requests.",
+        detail=f"Expected fewer HTTP requests a second with {what}.",
+        headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+    )
+
+
 def forbidden(scope: str) -> Problem:
     """Say which scope a key lacks."""
     return Problem(
@@ -208,29 +211,23 @@ def forbidden(scope: str) -> Problem:
     )
 
 
-def workspace_forbidden(outcome: NotAllowed) -> Problem:
-    """Say that a key is not for this workspace."""
+def not_allowed(outcome: NotAllowed | NotApplicant) -> Problem:
+    """Say which workspace, or which applicant, a key is not for."""
+    match outcome:
+        case NotAllowed():
+            expected = f"a key for the workspace {outcome.project_id}/{outcome.workspace}"
+        case NotApplicant():
+            expected = f"a key that may apply for {outcome.apply_user_id}"
+        case _:
+            assert_never(outcome)
     return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail=f"Expected a key for the workspace {outcome.project_id}/{outcome.workspace}.",
+        status=403, code="forbidden", title="The API key may not do this.", detail=f"Expected {expected}."
     )
 
 
 def strange_entry(detail: str) -> Problem:
     """Say why an entry of the queue is not run; seen among the rejects."""
     return Problem(status=400, code="strange-entry", title="The entry is no job that is run.", detail=detail)
-
-
-def applicant_forbidden(outcome: NotApplicant) -> Problem:
-    """Say that a key may not apply for this user."""
-    return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail=f"Expected a key that may apply for {outcome.apply_user_id}.",
-    )
 
 
 def internal_error() -> Problem:

@@ -15,6 +15,8 @@ import structlog
 from arq import Retry
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from service.core.backoff import Backoff
+from service.core.caps import TooMuchWaiting
 from service.core.config import Settings
 from service.core.errors import Unavailable
 from service.core.field_errors import field_errors
@@ -48,6 +50,8 @@ RELEASE_REQUEST = "release_request"
 #: Owner of the idempotency keys of producers, where callers have names.
 QUEUE_PRODUCERS = "queue"
 _RETRY_AFTER = timedelta(seconds=1)
+#: How often a job looks whether there is room for it.
+_ROOM_PAUSE = Backoff(base=timedelta(seconds=2), cap=timedelta(seconds=60))
 
 log = structlog.get_logger()
 
@@ -68,6 +72,8 @@ async def release_request(ctx: dict[str, Any], *arguments: Any, **named: Any) ->
     deps: Deps = ctx["deps"]
     try:
         result = await _take_in(ctx, arguments, named)
+        if isinstance(result, TooMuchWaiting):
+            raise _postponed(result, tries=ctx["job_try"])
         if not isinstance(result, Problem):
             return result
         log.warning(LogEvent.ENVELOPE_REFUSED, code=result.code, detail=result.detail)
@@ -84,7 +90,7 @@ async def release_request(ctx: dict[str, Any], *arguments: Any, **named: Any) ->
 
 async def _take_in(
     ctx: dict[str, Any], arguments: Sequence[object], named: Mapping[str, object]
-) -> dict[str, Any] | Problem:
+) -> dict[str, Any] | Problem | TooMuchWaiting:
     if len(arguments) != 1 or named:
         given = len(arguments) + len(named)
         return problems.malformed_json(f"Expected one argument, the envelope; given {given}.")
@@ -95,6 +101,18 @@ async def _take_in(
     except Exception:
         log.exception(LogEvent.ENVELOPE_FAILED)
         return problems.internal_error()
+
+
+def _postponed(outcome: TooMuchWaiting, *, tries: int) -> Retry:
+    """Leave a job on the queue until there is room: its producer may never look at a result."""
+    if tries == 1:
+        log.warning(
+            LogEvent.ENVELOPE_POSTPONED,
+            cap=outcome.cap_name,
+            project_id=outcome.project_id,
+            workspace=outcome.workspace,
+        )
+    return Retry(defer=_ROOM_PAUSE.delay(tries))
 
 
 def _reject_of_job(
@@ -153,7 +171,9 @@ def job_key(ctx: dict[str, Any]) -> str:
     return f"arq:{hashlib.sha256(enqueued.encode()).hexdigest()}"
 
 
-async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str) -> dict[str, Any] | Problem:
+async def take_in(
+    deps: Deps, intake: Intake, argument: object, *, job_key: str
+) -> dict[str, Any] | Problem | TooMuchWaiting:
     """Check an envelope and accept the request in it.
 
     Raises:
@@ -163,6 +183,8 @@ async def take_in(deps: Deps, intake: Intake, argument: object, *, job_key: str)
     if not isinstance(envelope, QueueEnvelope):
         return problems.of_refusal(envelope)
     outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings, job_key=job_key))
+    if isinstance(outcome, TooMuchWaiting) and outcome.more <= outcome.cap:
+        return outcome
     return await _result(deps, outcome)
 
 

@@ -27,6 +27,8 @@ class Guarded:
     path: str
     operation: Operation[GuardedHandler]
     scopes: tuple[Scope, ...]
+    #: Whether few of it are answered at a time, since each costs much.
+    takes_turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ _ADMIN = (Scope.ADMIN,)
 ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/release-requests", requests.create, _SUBMIT),
     Guarded("POST", "/v1/release-requests:batch", request_batches.create, _SUBMIT),
-    Guarded("GET", "/v1/release-requests", request_lists.show, _READ),
+    Guarded("GET", "/v1/release-requests", request_lists.show, _READ, takes_turns=True),
     Guarded("GET", "/v1/release-requests/{id}", requests.show, _READ),
     Guarded("GET", "/v1/release-requests/{id}/events", requests.events, _READ),
     Guarded("POST", "/v1/release-requests/{id}/cancel", request_actions.cancel, _SUBMIT_OR_OPERATE),
@@ -57,13 +59,13 @@ ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/operations", operations.create, _OPERATE),
     Guarded("GET", "/v1/operations/{id}", operations.show, _OPERATE),
     Guarded("POST", "/v1/operations/{id}/abort", operations.abort, _OPERATE),
-    Guarded("GET", "/v1/batches", batches.listed, _READ),
+    Guarded("GET", "/v1/batches", batches.listed, _READ, takes_turns=True),
     Guarded("GET", "/v1/batches/{id}", batches.show, _READ),
     Guarded("POST", "/v1/batches/{id}/resolve", batches.decide, _OPERATE),
-    Guarded("GET", "/v1/attention", attention.listed, _READ),
-    Guarded("GET", "/v1/rejects", rejects.listed, _READ),
+    Guarded("GET", "/v1/attention", attention.listed, _READ, takes_turns=True),
+    Guarded("GET", "/v1/rejects", rejects.listed, _READ, takes_turns=True),
     Guarded("GET", "/v1/audit", audit.show, _ADMIN),
-    Guarded("GET", "/v1/audit-log", audit.log, _ADMIN),
+    Guarded("GET", "/v1/audit-log", audit.log, _ADMIN, takes_turns=True),
     Open("GET", "/livez", health.live),
     Open("GET", "/readyz", health.ready),
     Open("GET", "/openapi.json", documents.openapi),

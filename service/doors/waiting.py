@@ -1,6 +1,5 @@
 """Callers that wait for an answer: for how long, whether they are still there, and whether they still may."""
 
-import time
 from datetime import timedelta
 
 from aiohttp import web
@@ -21,4 +20,4 @@ async def check_again(request: web.Request, *scopes: Scope) -> None:
     Raises:
         ProblemError: it was.
     """
-    await request.app[AUTHENTICATOR].authenticate(request, scopes, now=time.monotonic())
+    await request.app[AUTHENTICATOR].recognise(request, scopes)

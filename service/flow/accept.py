@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.core.caps import TooMuchWaiting
 from service.core.ids import new_id
 from service.core.json_input import Malformed
 from service.core.submission import Defaults, Invalid, Submission, read_submission
@@ -52,7 +53,7 @@ class NotApplicant:
     apply_user_id: str
 
 
-Refusal = Malformed | Invalid | NotAllowed | NotApplicant
+Refusal = Malformed | Invalid | NotAllowed | NotApplicant | TooMuchWaiting
 
 
 async def accept(deps: Deps, intake: Intake, envelope: Envelope) -> AcceptOutcome | Refusal:

@@ -13,12 +13,15 @@ from datetime import timedelta
 
 import structlog
 
-from service.core.errors import DatabaseUnavailable
+from service.core.caps import TooMuchWaiting
+from service.core.errors import DatabaseUnavailable, Overloaded
+from service.core.pace import Pace
 from service.core.telemetry import LogEvent
 from service.flow.accept_group import Accepted, AcceptOutcome, accept_group
 from service.flow.ring import Waker
+from service.flow.waiting_room import WaitingRoom
 from service.gateways.store.accepting import NewRequest
-from service.gateways.store.database import Database
+from service.gateways.store.database import Connection, Database
 
 _MAX_REQUESTS_PER_COMMIT = 256
 _MAX_ITEMS_PER_COMMIT = 4_000
@@ -26,6 +29,8 @@ _MAX_ITEMS_PER_COMMIT = 4_000
 _LOOK_AHEAD = 1_024
 #: More than Postgres commits within the time for an answer only wait in vain, and fill the memory.
 _MAX_WAITING = 5_000
+#: Who would wait longer is told to come again: those who are accepted have their answer soon.
+_LONGEST_WAIT_SECONDS = 2.0
 #: A commit whose answer was lost is tried again this long; then the caller is told to.
 _RETRY_FOR_SECONDS = 4.0
 _RETRY_PAUSE_SECONDS = 0.1
@@ -33,13 +38,15 @@ _ANSWER_WITHIN = timedelta(seconds=10)
 
 log = structlog.get_logger()
 
+CommitOutcome = AcceptOutcome | TooMuchWaiting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A request that waits for its commit, and the answer that its caller waits for."""
 
     request: NewRequest
-    answer: "asyncio.Future[AcceptOutcome]" = field(
+    answer: "asyncio.Future[CommitOutcome]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -47,20 +54,23 @@ class Entry:
 class Acceptor:
     """Commits release requests in groups: each commit takes what came in during the one before."""
 
-    def __init__(self, database: Database, waker: Waker) -> None:
+    def __init__(self, database: Database, waker: Waker, room: WaitingRoom) -> None:
         self._database = database
+        self._room = room
         self._waker = waker
         self._entries: deque[Entry] = deque()
         self._has_entries = asyncio.Event()
+        self._pace = Pace()
 
-    async def accept(self, request: NewRequest) -> AcceptOutcome:
+    async def accept(self, request: NewRequest) -> CommitOutcome:
         """Make one request durable; returns after the commit.
 
         Raises:
+            Overloaded: it would have to wait for too long.
             DatabaseUnavailable: it is not known to be durable; asking again with the same key is safe.
         """
-        if len(self._entries) >= _MAX_WAITING:
-            raise DatabaseUnavailable("PostgreSQL does not commit as fast as requests come in")
+        if len(self._entries) >= _MAX_WAITING or self._wait_of_a_newcomer() > _LONGEST_WAIT_SECONDS:
+            raise Overloaded
         entry = Entry(request=request)
         self._entries.append(entry)
         self._has_entries.set()
@@ -69,6 +79,11 @@ class Acceptor:
                 return await entry.answer
         except TimeoutError:
             raise DatabaseUnavailable("PostgreSQL does not answer in time") from None
+
+    def _wait_of_a_newcomer(self) -> float:
+        return self._pace.wait_behind(
+            len(self._entries), most_requests=_MAX_REQUESTS_PER_COMMIT, most_items=_MAX_ITEMS_PER_COMMIT
+        )
 
     async def run(self) -> None:
         """Commit group after group until cancelled."""
@@ -81,6 +96,7 @@ class Acceptor:
                 await self._commit(group)
 
     async def _commit(self, group: Sequence[Entry]) -> None:
+        started = asyncio.get_running_loop().time()
         try:
             outcomes = await self._commit_until_known([entry.request for entry in group])
         except DatabaseUnavailable as error:
@@ -92,10 +108,15 @@ class Acceptor:
                 for entry in group:
                     await self._commit([entry])
         else:
+            self._note_pace(group, asyncio.get_running_loop().time() - started)
             for entry, outcome in zip(group, outcomes, strict=True):
                 self._conclude(entry, outcome)
 
-    def _conclude(self, entry: Entry, outcome: AcceptOutcome) -> None:
+    def _note_pace(self, group: Sequence[Entry], seconds: float) -> None:
+        items = sum(len(entry.request.submission.pending_item_ids) for entry in group)
+        self._pace = self._pace.after(seconds=seconds, requests=len(group), items=items)
+
+    def _conclude(self, entry: Entry, outcome: CommitOutcome) -> None:
         if not entry.answer.done():
             entry.answer.set_result(outcome)
         if isinstance(outcome, Accepted):
@@ -106,17 +127,23 @@ class Acceptor:
                 has_deadline=submission.deadline is not None,
             )
 
-    async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[AcceptOutcome]:
+    async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[CommitOutcome]:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _RETRY_FOR_SECONDS
         while True:
             try:
-                return await self._database.transact(lambda connection: accept_group(connection, requests))
+                return await self._database.transact(lambda connection: self._write(connection, requests))
             except DatabaseUnavailable as error:
                 if loop.time() >= give_up_at:
                     raise
                 log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error), requests=len(requests))
             await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+
+    async def _write(self, connection: Connection, requests: Sequence[NewRequest]) -> list[CommitOutcome]:
+        refused = await self._room.refuse(connection, requests)
+        admitted = [request for request in requests if request.request_id not in refused]
+        outcomes = iter(await accept_group(connection, admitted) if admitted else ())
+        return [refused.get(request.request_id) or next(outcomes) for request in requests]
 
 
 def _fail(group: Iterable[Entry], error: Exception) -> None:

@@ -8,20 +8,23 @@ from service.background import running
 from service.deps import Deps
 from service.flow.group_commit import Acceptor
 from service.flow.ring import Waker
+from service.flow.waiting_room import WaitingRoom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """The acceptor and the waker of one process."""
+    """The acceptor and the waker of one process, and what it knows of how much waits."""
 
     acceptor: Acceptor
     waker: Waker
+    room: WaitingRoom
 
 
 @asynccontextmanager
 async def open_intake(deps: Deps) -> AsyncIterator[Intake]:
-    """Run the acceptor and the waker beside a block."""
+    """Run the acceptor, the waker and the count of what waits beside a block."""
     waker = Waker(deps.doorbells, deps.settings.window)
-    acceptor = Acceptor(deps.database, waker)
-    async with running(waker.run(), acceptor.run()):
-        yield Intake(acceptor=acceptor, waker=waker)
+    room = WaitingRoom(deps.database, deps.settings.caps)
+    acceptor = Acceptor(deps.database, waker, room)
+    async with running(waker.run(), room.run(), acceptor.run()):
+        yield Intake(acceptor=acceptor, waker=waker, room=room)

@@ -285,8 +285,6 @@ def test_a_slip_in_a_name_is_refused(given: str, meant: str) -> None:
     "name",
     [
         "RELEASE_API_KEY",
-        "RELEASE_MAX_WAITING",
-        "RELEASE_MAX_WAITING_PER_WORKSPACE",
         "RELEASE_RETENTION_DAYS",
         "RELEASE_TEST_DATABASE_URL",
         "RELEASE_TEST_REDIS_URL",

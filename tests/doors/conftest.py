@@ -4,6 +4,7 @@ from typing import Protocol
 
 import pytest
 
+from service.doors.server import Bounds
 from tests.main_job.conftest import stack_with
 from tests.support.api import Replica, running_replica
 
@@ -13,7 +14,7 @@ __all__ = ["stack_with"]
 class StartReplica(Protocol):
     """Starts a replica on the servers of the test run; it ends with the test."""
 
-    async def __call__(self, **settings: str) -> Replica:
+    async def __call__(self, bounds: Bounds | None = None, /, **settings: str) -> Replica:
         """Start it; the settings are added to the servers' addresses."""
 
 
@@ -28,8 +29,8 @@ async def start_replica(servers: Mapping[str, str]) -> AsyncIterator[StartReplic
     """Replicas of the HTTP process, in the loop of the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(**settings: str) -> Replica:
-            return await stack.enter_async_context(running_replica({**servers, **settings}))
+        async def start(bounds: Bounds | None = None, /, **settings: str) -> Replica:
+            return await stack.enter_async_context(running_replica({**servers, **settings}, bounds=bounds))
 
         yield start
 

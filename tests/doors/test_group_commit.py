@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from service.core.errors import DatabaseUnavailable
+from service.core.errors import Overloaded
 from service.flow.group_commit import Acceptor
 from tests.support.api import Answer, Replica
 from tests.support.new_requests import a_request
@@ -50,13 +50,13 @@ async def test_a_request_that_cannot_be_written_fails_none_of_its_commit(
 
 async def test_a_queue_that_only_grows_is_refused(replica: Replica) -> None:
     """While nothing is committed at most 5,000 requests wait; who comes then is told at once to come again."""
-    acceptor = Acceptor(replica.deps.database, replica.intake.waker)
+    acceptor = Acceptor(replica.deps.database, replica.intake.waker, replica.intake.room)
     request = a_request("1")
     waiting = [asyncio.create_task(acceptor.accept(request)) for _ in range(5_000)]
     one_too_many = asyncio.create_task(acceptor.accept(request))
     await asyncio.wait({one_too_many}, timeout=5.0)
 
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(Overloaded):
         one_too_many.result()
     for task in waiting:
         task.cancel()

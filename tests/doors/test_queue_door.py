@@ -22,6 +22,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.flow.group_commit import Acceptor
 from service.flow.intake import Intake
 from service.flow.ring import Waker
+from service.flow.waiting_room import WaitingRoom
 from service.gateways.migrate import migrate
 from tests.support.emulator import UNLIMITED
 from tests.support.sql import count_requests, fetch_value
@@ -256,7 +257,8 @@ async def test_a_job_that_takes_too_long_stays_on_the_queue(database_url: str, r
     """It is given up, as with a PostgreSQL that hangs; that is no reason to drop it."""
     async with worker_deps(database_url, redis_url, RELEASE_PROJECT_ID="p") as deps:
         waker = Waker(deps.doorbells, deps.settings.window)
-        never_commits = Intake(acceptor=Acceptor(deps.database, waker), waker=waker)
+        room = WaitingRoom(deps.database, deps.settings.caps)
+        never_commits = Intake(acceptor=Acceptor(deps.database, waker, room), waker=waker, room=room)
         now = datetime.now(UTC)
         ctx = {"deps": deps, "intake": never_commits, "redis": deps.redis, "job_id": "1", "enqueue_time": now}
         with pytest.raises(Retry):

@@ -14,6 +14,7 @@ from service.commands.http import new_runner
 from service.core.config import Settings
 from service.deps import Deps
 from service.doors.keys import DEPS, INTAKE
+from service.doors.server import Bounds
 from service.flow.intake import Intake
 
 REQUESTS = "/v1/release-requests"
@@ -115,10 +116,12 @@ class Replica(Api):
 
 
 @asynccontextmanager
-async def running_replica(settings: Mapping[str, str]) -> AsyncIterator[Replica]:
+async def running_replica(
+    settings: Mapping[str, str], *, bounds: Bounds | None = None
+) -> AsyncIterator[Replica]:
     """Run a replica with these settings on a port of its own; without API keys unless they say otherwise."""
     defaults = {"RELEASE_AUTH": "off", "RELEASE_HTTP_PORT": "0", "RELEASE_PROJECT_ID": "project"}
-    runner = new_runner(Settings.from_env({**defaults, **settings}))
+    runner = new_runner(Settings.from_env({**defaults, **settings}), bounds or Bounds())
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

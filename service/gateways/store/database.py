@@ -34,6 +34,8 @@ _STATEMENT_TIMEOUT_SECONDS = 15.0
 _COMMAND_TIMEOUT_SECONDS = 17.0
 #: Bounds what asyncpg does about a dead connection: each BEGIN, COMMIT and ROLLBACK may wait for a timeout of its own.
 _LONGEST_USE = timedelta(seconds=20)
+#: Connections that reads leave to others: many who look must not keep requests from being accepted.
+_NOT_FOR_READS = 3
 #: A caller waits for a read, and such a read is small.
 _LONGEST_READ = timedelta(seconds=5)
 
@@ -77,6 +79,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
         self._pool = pool
+        self._readers = asyncio.Semaphore(max(1, pool.get_max_size() - _NOT_FOR_READS))
         self._liveness = Liveness(dsn, self._give_up)
         #: By the event loop's clock: when PostgreSQL was of use last, and since when it is not.
         self._used_at = 0.0
@@ -183,8 +186,18 @@ class Database:
         return await self._read_once(work)
 
     async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self.connection(longest=_LONGEST_READ) as connection:
+        async with self._turn_to_read(), self.connection(longest=_LONGEST_READ) as connection:
             return await work(connection)
+
+    @asynccontextmanager
+    async def _turn_to_read(self) -> AsyncIterator[None]:
+        with _translated():
+            async with asyncio.timeout(_ACQUIRE_TIMEOUT_SECONDS):
+                await self._readers.acquire()
+        try:
+            yield
+        finally:
+            self._readers.release()
 
     async def read_snapshot(self, work: Callable[[Connection], Awaitable[T]], *, longest: timedelta) -> T:
         """Run ``work`` in a transaction that writes nothing and sees one moment, for this long at most.
