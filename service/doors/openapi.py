@@ -125,10 +125,10 @@ def _security(route: AnyRoute) -> list[Json]:
     match route:
         case Open():
             return []
-        case Guarded():
-            return [{"bearer": []}, {"token": []}]
-        case FacadeRoute():
-            return [{"signature": []}, {"token": []}]
+        case Guarded(scopes=scopes):
+            return [{scheme: [scope]} for scope in scopes for scheme in ("bearer", "token")]
+        case FacadeRoute(scope=scope):
+            return [{"signature": [scope]}, {"token": [scope]}]
 
 
 def _description(route: AnyRoute) -> str:

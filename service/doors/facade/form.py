@@ -18,6 +18,8 @@ BAD_CALL = "APIGW.0201"
 BACKEND_UNAVAILABLE = "APIGW.0202"
 BACKEND_TIMEOUT = "APIGW.0203"
 NOT_AUTHENTICATED = "APIGW.0301"
+#: Every 401 says how to come in (RFC 9110, 15.5.2).
+_CHALLENGE = "SDK-HMAC-SHA256"
 NOT_ALLOWED = "APIGW.0302"
 THROTTLED = "APIGW.0308"
 INVALID_PARAMETER = "DLF.3051"
@@ -145,11 +147,12 @@ def throttled(detail: str, *, retry_after: int) -> VendorForm:
 def respond(form: VendorForm, *, http_request_id: str) -> web.Response:
     """Write an error; those of the gateway name the request."""
     members = {"error_code": form.error_code, "error_msg": form.error_msg[:_LONGEST_MESSAGE]}
+    challenge = {"WWW-Authenticate": _CHALLENGE} if form.error_code == NOT_AUTHENTICATED else {}
     if form.error_code.startswith(_GATEWAY):
         members["request_id"] = http_request_id
     return web.Response(
         status=form.status,
         body=orjson.dumps(members),
-        headers=dict(form.headers),
+        headers={**form.headers, **challenge},
         content_type="application/json",
     )
