@@ -22,7 +22,7 @@ _PATH_PARAMETER = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
 _ID = {"type": "string", "format": "uuid"}
 _IDENTIFIER = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$", "maxLength": 64}
 #: What any route may answer.
-_ALWAYS = (400, 500, 503)
+_ALWAYS = (400, 431, 500, 503)
 #: What any route that needs a key may answer besides.
 _WITH_KEY = (401, 403, 429)
 _DESCRIPTION = """\

@@ -29,7 +29,7 @@ _FILTERS = tuple(
         name=name,
         place="query",
         description=_DESCRIPTIONS[name],
-        schema={"type": "string", "minLength": 1, "maxLength": 255},
+        schema={"type": "string", "minLength": 1, "maxLength": 255 if name == "idempotency_key" else 64},
     )
     for name in FILTER_NAMES
 )

@@ -11,7 +11,7 @@ from service.doors.facade.memory import Asked
 from service.doors.facade.passing import MAX_ANSWER_BYTES, access_of, render
 from service.doors.facade.place import read_place
 from service.doors.facade.shapes import (
-    MOST_CHARACTERS,
+    MOST_IN_A_PARAMETER,
     OF_PASSED_ON,
     PASSED_ON,
     WORKSPACE,
@@ -112,9 +112,9 @@ async def list_packages(request: web.Request, call: ProvenCall) -> web.StreamRes
 async def _get(request: web.Request, call: ProvenCall, place: Place, path: str) -> web.StreamResponse:
     if len(call.query) > _MOST_PARAMETERS:
         raise VendorFormError(invalid_parameter(f"Expected at most {_MOST_PARAMETERS} query parameters."))
-    if any(len(value) > MOST_CHARACTERS for _, value in call.query):
+    if any(len(value) > MOST_IN_A_PARAMETER for _, value in call.query):
         raise VendorFormError(
-            invalid_parameter(f"Expected at most {MOST_CHARACTERS} characters a parameter.")
+            invalid_parameter(f"Expected at most {MOST_IN_A_PARAMETER} characters a parameter.")
         )
     return await _pass(request, Asked(place=place, method="GET", path=path, query=call.query))
 

@@ -15,6 +15,8 @@ from service.doors.operation import Parameter, Reply
 
 #: Longest value of a query parameter.
 MOST_CHARACTERS = 1_000
+#: Of a query parameter: the longest names of the product have as many.
+MOST_IN_A_PARAMETER = 64
 MOST_PACKAGES = 100
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Milliseconds = Annotated[int, Field(ge=0, le=10**15)]
@@ -86,7 +88,7 @@ OF_PASSED_ON = (429, 502, 504)
 
 def query(*names: str) -> tuple[Parameter, ...]:
     """Describe parameters that the vendor reads."""
-    schema = {"type": "string", "maxLength": MOST_CHARACTERS}
+    schema = {"type": "string", "maxLength": MOST_IN_A_PARAMETER}
     return tuple(
         Parameter(name=name, place="query", description="As the vendor reads it.", schema=schema)
         for name in names
