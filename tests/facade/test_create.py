@@ -165,6 +165,7 @@ async def test_an_item_of_another_applicant_is_a_conflict(stack: Stack, api_toke
         ({"package_name": None}, "/package_name"),
         ({"package_name": "a\nb"}, "/package_name"),
         ({"apply_user_id": None}, "/apply_user_id"),
+        ({"apply_user_id": 2**80}, "/apply_user_id"),
     ],
 )
 async def test_a_body_with_an_error_is_refused_with_the_error(
