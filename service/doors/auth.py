@@ -7,11 +7,13 @@ from enum import StrEnum
 
 from aiohttp import web
 
+from service.core.api_key import digest_of
 from service.core.config import Settings
 from service.doors import problems
 from service.doors.key_finder import KeyFinder
 from service.doors.key_rates import KeyRates
 from service.doors.problems import ProblemError
+from service.gateways.store import api_keys
 from service.gateways.store.api_keys import ApiKey
 from service.gateways.store.database import Database
 
@@ -69,7 +71,8 @@ class Authenticator:
     """Tells who calls by the key that is shown, and how often a key is used."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        self._keys = KeyFinder(database)
+        self._database = database
+        self._keys = KeyFinder(self._look_up)
         self._rates = KeyRates(settings.key_rate)
         #: Whether everybody may do everything.
         self.is_off = settings.auth == "off"
@@ -81,10 +84,18 @@ class Authenticator:
             ProblemError: no live key, one without such a scope, or one that is used too often.
         """
         caller = await self.recognise(request, scopes)
+        self.count_use(caller, now=now)
+        return caller
+
+    def count_use(self, caller: Caller, *, now: float) -> None:
+        """Count a use of a caller's key.
+
+        Raises:
+            ProblemError: it is used too often.
+        """
         wait = 0.0 if self.is_off else self._rates.take(caller.name, now=now)
         if wait:
             raise ProblemError(problems.rate_limited(wait, what="this API key"))
-        return caller
 
     async def recognise(self, request: web.Request, scopes: tuple[Scope, ...]) -> Caller:
         """Return the caller, who needs one of the scopes.
@@ -95,11 +106,15 @@ class Authenticator:
         if self.is_off:
             return _ANYBODY
         shown = _shown_key(request)
-        key = await self._keys.find(shown) if shown is not None and _KEY_FORM.fullmatch(shown) else None
+        is_key = shown is not None and _KEY_FORM.fullmatch(shown)
+        key = await self._keys.find(digest_of(shown)) if shown is not None and is_key else None
         if key is None:
             raise ProblemError(problems.unauthorized())
         check_scope(key, *scopes)
         return caller_of(key)
+
+    async def _look_up(self, digest: bytes) -> ApiKey | None:
+        return await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
 
 
 def check_scope(key: ApiKey, *scopes: Scope) -> None:

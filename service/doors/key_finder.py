@@ -1,18 +1,18 @@
-"""Finds the API key that a caller shows, and keeps those who guess from loading PostgreSQL.
+"""Finds the key that a caller shows, and keeps those who guess from loading PostgreSQL.
 
 A key that was live when it was last looked up is looked up whenever its memory is too old. All others share two
 look-ups at once; beyond a short queue they are turned away unseen.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from typing import Generic, TypeVar
 
-from service.core.api_key import digest_of
 from service.doors import problems
 from service.doors.problems import ProblemError
-from service.gateways.store import api_keys
-from service.gateways.store.api_keys import ApiKey
-from service.gateways.store.database import Database
+
+Found = TypeVar("Found")
 
 #: A revoked key works for this long at most in a process that has just seen it.
 _MEMORY_SECONDS = 0.5
@@ -21,25 +21,24 @@ _STRANGERS_AT_ONCE = 2
 _STRANGERS_WAITING = 50
 
 
-class KeyFinder:
+class KeyFinder(Generic[Found]):
     """Looks keys up, each once at a time, and remembers them for half a second."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._live: dict[bytes, tuple[float, ApiKey]] = {}
+    def __init__(self, look_up: Callable[[bytes], Awaitable[Found | None]]) -> None:
+        self._look_up_live = look_up
+        self._live: dict[bytes, tuple[float, Found]] = {}
         self._not_live: dict[bytes, float] = {}
-        self._running: dict[bytes, asyncio.Task[ApiKey | None]] = {}
+        self._running: dict[bytes, asyncio.Task[Found | None]] = {}
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
         self._strangers_waiting = 0
 
-    async def find(self, shown: str) -> ApiKey | None:
-        """Return the live key, or None.
+    async def find(self, digest: bytes) -> Found | None:
+        """Return the live key of a digest, or of a name, or None.
 
         Raises:
             ProblemError: too many keys that are not known are shown at once.
-            DatabaseUnavailable: PostgreSQL does not answer.
+            Unavailable: it cannot be looked up.
         """
-        digest = digest_of(shown)
         now = asyncio.get_running_loop().time()
         if digest in self._live and self._live[digest][0] > now:
             return self._live[digest][1]
@@ -58,15 +57,15 @@ class KeyFinder:
         self._strangers_waiting += is_stranger
         looking.add_done_callback(lambda done: self._end(digest, done, is_stranger=is_stranger))
 
-    def _end(self, digest: bytes, done: "asyncio.Task[ApiKey | None]", *, is_stranger: bool) -> None:
+    def _end(self, digest: bytes, done: "asyncio.Task[Found | None]", *, is_stranger: bool) -> None:
         del self._running[digest]
         self._strangers_waiting -= is_stranger
         if not done.cancelled():
             done.exception()  # seen by those who wait, if they still do
 
-    async def _look_up(self, digest: bytes, *, is_stranger: bool) -> ApiKey | None:
+    async def _look_up(self, digest: bytes, *, is_stranger: bool) -> Found | None:
         async with self._strangers if is_stranger else nullcontext():
-            key = await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
+            key = await self._look_up_live(digest)
         for memory in (self._live, self._not_live):
             if len(memory) >= _MOST_REMEMBERED:
                 memory.clear()

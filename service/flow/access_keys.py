@@ -1,7 +1,7 @@
 """Finds the access key that signed a call, with its secret.
 
 Takes: the access key that a call names.
-Leaves: nothing but a memory of half a second.
+Leaves: nothing.
 If it dies here: the caller asks again.
 """
 
@@ -17,9 +17,6 @@ from service.gateways.store import api_keys
 from service.gateways.store.api_keys import ApiKey, SealedKey
 from service.gateways.store.database import Connection, Database
 
-#: A revoked key works for this long at most in a process that has just seen it.
-_CACHE_SECONDS = 0.5
-_CACHE_SIZE = 1_000
 _FORM = re.compile(r"REL[A-Z0-9]{17}")
 
 log = structlog.get_logger()
@@ -34,12 +31,11 @@ class OpenedKey:
 
 
 class AccessKeys:
-    """The access keys of this deployment; remembers those that it has just seen, and who is none."""
+    """The access keys of this deployment."""
 
     def __init__(self, database: Database, *, sealing_key: bytes | None) -> None:
         self._database = database
         self._sealing_key = sealing_key
-        self._cache: dict[str, tuple[float, OpenedKey | None]] = {}
 
     async def check(self) -> None:
         """Check that secrets can be opened, where there are any.
@@ -60,25 +56,19 @@ class AccessKeys:
                 "sealed with; given another"
             )
 
-    async def find(self, access_key: str, *, now: float) -> OpenedKey | None:
+    @staticmethod
+    def is_name(access_key: str) -> bool:
+        """Tell whether an access key may have this name; what may not need not be looked up."""
+        return _FORM.fullmatch(access_key) is not None
+
+    async def find(self, access_key: str) -> OpenedKey | None:
         """Return the live access key of this name; None where there is none.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer.
             SecretUnreadable: there is one, and its secret does not open.
         """
-        if _FORM.fullmatch(access_key) is None:
-            return None
-        cached = self._cache.get(access_key)
-        if cached is not None and cached[0] > now:
-            return cached[1]
-        found = await self._find(access_key)
-        if len(self._cache) >= _CACHE_SIZE:
-            self._cache.clear()
-        self._cache[access_key] = (now + _CACHE_SECONDS, found)
-        return found
 
-    async def _find(self, access_key: str) -> OpenedKey | None:
         async def work(connection: Connection) -> SealedKey | None:
             return await api_keys.find_live_access_key(connection, access_key)
 

@@ -165,6 +165,7 @@ async def test_an_item_of_another_applicant_is_a_conflict(stack: Stack, api_toke
         ({"package_name": None}, "/package_name"),
         ({"package_name": "a\nb"}, "/package_name"),
         ({"apply_user_id": None}, "/apply_user_id"),
+        ({"apply_user_id": 2**80}, "/apply_user_id"),
     ],
 )
 async def test_a_body_with_an_error_is_refused_with_the_error(
@@ -294,3 +295,35 @@ async def test_what_was_told_is_counted_in_generations(
 
     assert await fetch_value(database_url, "SELECT generation FROM body_generations") >= 2
     assert await count_requests(database_url) >= 2
+
+
+async def test_a_key_that_is_used_too_often_is_throttled(
+    stack_with: StackWith, access_key: AccessKey
+) -> None:
+    """The rate of a key holds for access keys too, in the words of the vendor's gateway."""
+    async with stack_with(RELEASE_KEY_RATE="0.1", **SHORT) as stack:
+        await stack.start_api()
+        replies = [
+            await signed_call(
+                stack.url, access_key, line=f"GET /v2/{PROJECT}/factory/pending-items", body=b""
+            ).send()
+            for _ in range(3)
+        ]
+
+    assert [reply.status for reply in replies] == [200, 429, 429]
+    assert replies[1].error_code == "APIGW.0308"
+    assert int(replies[1].headers["Retry-After"]) >= 1
+
+
+async def test_what_has_no_room_to_wait_is_throttled(stack_with: StackWith, api_token: str) -> None:
+    """Beyond the cap of a workspace a create is 429, and one that was accepted before is found all the same."""
+    async with stack_with(RELEASE_MAX_WAITING_PER_WORKSPACE="1", **SHORT) as stack:
+        await stack.start_api()
+        first = await create(stack, api_token, "1")
+        beyond = await create(stack, api_token, "2")
+        again = await create(stack, api_token, "1")
+
+    assert (first.status, again.status) == (504, 504)
+    assert request_of(first) == request_of(again)
+    assert (beyond.status, beyond.error_code) == (429, "APIGW.0308")
+    assert "Retry-After" in beyond.headers

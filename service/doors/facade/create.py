@@ -3,6 +3,7 @@
 A caller that gave up and comes again with the same body finds the same request.
 """
 
+import json
 from typing import assert_never
 
 import orjson
@@ -84,7 +85,7 @@ def _envelope_of(request: web.Request, call: ProvenCall, place: Place) -> Envelo
         may_use=call.caller.may_use,
         may_apply_for=call.caller.may_apply_for,
         parsed=parsed,
-        raw=orjson.dumps(parsed),
+        raw=json.dumps(parsed).encode(),
     )
 
 

@@ -22,7 +22,8 @@ from service.doors.auth import Authenticator, Caller, Scope, caller_of, check_sc
 from service.doors.facade.form import VendorFormError, not_authenticated
 from service.doors.facade.memory import SAME_CALL
 from service.doors.http import read_body
-from service.flow.access_keys import AccessKeys
+from service.doors.key_finder import KeyFinder
+from service.flow.access_keys import AccessKeys, OpenedKey
 from service.gateways.store.database import Database
 from service.gateways.store.signed_calls import Sighting, see_call
 
@@ -50,6 +51,7 @@ class FacadeAuthenticator:
     def __init__(self, database: Database, access_keys: AccessKeys, authenticator: Authenticator) -> None:
         self._database = database
         self._access_keys = access_keys
+        self._keys = KeyFinder(lambda name: access_keys.find(name.decode()))
         self._authenticator = authenticator
 
     async def authenticate(self, request: web.Request, scope: Scope) -> ProvenCall:
@@ -70,14 +72,16 @@ class FacadeAuthenticator:
         return await self._authenticate_claim(claim, await read_body(request), scope)
 
     async def _authenticate_claim(self, claim: Claim, body: bytes, scope: Scope) -> ProvenCall:
-        opened = await self._access_keys.find(claim.signature.access_key, now=time.monotonic())
+        opened = await self._find(claim.signature.access_key)
         trusted = verify(claim, body, opened.secret_key if opened else None)
         if isinstance(trusted, Untrusted) or opened is None:
             detail = trusted.detail if isinstance(trusted, Untrusted) else "unknown access key"
             raise VendorFormError(not_authenticated(detail))
         check_scope(opened.key, scope)
+        caller = caller_of(opened.key)
+        self._authenticator.count_use(caller, now=time.monotonic())
         return ProvenCall(
-            caller=caller_of(opened.key),
+            caller=caller,
             query=trusted.query,
             body=body,
             access_key=trusted.access_key,
@@ -94,9 +98,12 @@ class FacadeAuthenticator:
             Unavailable: it cannot be checked now.
         """
         if call.access_key is None:
-            await self._authenticator.authenticate(request, (scope,), now=time.monotonic())
-        elif await self._access_keys.find(call.access_key, now=time.monotonic()) is None:
+            await self._authenticator.recognise(request, (scope,))
+        elif await self._find(call.access_key) is None:
             raise VendorFormError(not_authenticated("the access key was revoked, or has ended"))
+
+    async def _find(self, access_key: str) -> OpenedKey | None:
+        return await self._keys.find(access_key.encode()) if self._access_keys.is_name(access_key) else None
 
     async def _see(self, trusted: Trusted) -> Sighting:
         async with self._database.connection() as connection:
