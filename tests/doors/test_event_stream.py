@@ -12,6 +12,7 @@ import pytest
 
 from service.app import say_farewell
 from service.commands.keys import create_key, revoke_key
+from service.core.ids import new_id
 from tests.doors.conftest import StartReplica
 from tests.main_job.conftest import StackWith
 from tests.support.api import REQUESTS, Api, Replica
@@ -158,9 +159,9 @@ async def test_a_last_id_that_is_none_of_ours_is_refused(replica: Replica, last:
 
 async def test_what_may_not_be_seen_is_not_streamed(replica: Replica) -> None:
     """An unknown id is 404, as a problem."""
-    accepted = await replica.accept(body("1"))
+    await replica.accept(body("1"))
     answer = await replica.get(
-        f"{REQUESTS}/{accepted['id'][:-1]}f/events", Accept="application/json, text/event-stream;q=0.9"
+        f"{REQUESTS}/{new_id()}/events", Accept="application/json, text/event-stream;q=0.9"
     )
 
     assert (answer.status, answer.code) == (404, "not-found")

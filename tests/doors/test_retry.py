@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from service.core.ids import new_id
 from tests.main_job.conftest import StackWith, assert_audit_holds
 from tests.support.api import REQUESTS, Replica
 from tests.support.stack import Stack, assert_ledger_agrees, body
@@ -102,7 +103,7 @@ async def test_what_has_not_failed_is_not_retried(replica: Replica) -> None:
     waiting = await replica.ask("POST", f"{REQUESTS}/{accepted['id']}/retry")
     await replica.ask("POST", f"{REQUESTS}/{accepted['id']}/cancel")
     cancelled = await replica.ask("POST", f"{REQUESTS}/{accepted['id']}/retry")
-    unknown = await replica.ask("POST", f"{REQUESTS}/{accepted['id'][:-1]}f/retry")
+    unknown = await replica.ask("POST", f"{REQUESTS}/{new_id()}/retry")
 
     assert (waiting.status, waiting.code, waiting.json["state"]) == (409, "not-retryable", "accepted")
     assert (cancelled.status, cancelled.json["state"]) == (409, "cancelled")

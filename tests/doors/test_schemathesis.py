@@ -32,8 +32,6 @@ async def test_the_service_does_what_its_document_says(
             f"Authorization: Bearer {key}",
             "--max-examples",
             _EXAMPLES,
-            "--generation-database",
-            "none",
             "--generation-deterministic",
             "--no-color",
             stdout=asyncio.subprocess.PIPE,
