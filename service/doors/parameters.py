@@ -35,8 +35,8 @@ PREFER = Parameter(
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     place="header",
-    description="The caller's own name of the request: the same key and body give the same request.",
-    schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    description="The caller's own name of the request, bare or quoted: the same key and body give the same request.",
+    schema={"type": "string", "minLength": 1, "maxLength": 257, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 )
 IF_NONE_MATCH = Parameter(
     name="If-None-Match",

@@ -159,7 +159,7 @@ async def test_a_last_id_that_is_none_of_ours_is_refused(replica: Replica, last:
 
 async def test_what_may_not_be_seen_is_not_streamed(replica: Replica) -> None:
     """An unknown id is 404, as a problem."""
-    accepted = await replica.accept(body("1"))
+    await replica.accept(body("1"))
     answer = await replica.get(
         f"{REQUESTS}/{new_id()}/events", Accept="application/json, text/event-stream;q=0.9"
     )
