@@ -81,10 +81,19 @@ class Authenticator:
             ProblemError: no live key, one without such a scope, or one that is used too often.
         """
         caller = await self.recognise(request, scopes)
-        wait = 0.0 if self.is_off else self._rates.take(caller.name, now=now)
+        if not self.is_off:
+            self.count_use(caller, now=now)
+        return caller
+
+    def count_use(self, caller: Caller, *, now: float) -> None:
+        """Count a use of a key.
+
+        Raises:
+            ProblemError: it is used too often.
+        """
+        wait = self._rates.take(caller.name, now=now)
         if wait:
             raise ProblemError(problems.rate_limited(wait, what="this API key"))
-        return caller
 
     async def recognise(self, request: web.Request, scopes: tuple[Scope, ...]) -> Caller:
         """Return the caller, who needs one of the scopes.

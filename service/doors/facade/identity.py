@@ -76,8 +76,10 @@ class FacadeAuthenticator:
             detail = trusted.detail if isinstance(trusted, Untrusted) else "unknown access key"
             raise VendorFormError(not_authenticated(detail))
         check_scope(opened.key, scope)
+        caller = caller_of(opened.key)
+        self._authenticator.count_use(caller, now=time.monotonic())
         return ProvenCall(
-            caller=caller_of(opened.key),
+            caller=caller,
             query=trusted.query,
             body=body,
             access_key=trusted.access_key,
@@ -94,7 +96,7 @@ class FacadeAuthenticator:
             Unavailable: it cannot be checked now.
         """
         if call.access_key is None:
-            await self._authenticator.authenticate(request, (scope,), now=time.monotonic())
+            await self._authenticator.recognise(request, (scope,))
         elif await self._access_keys.find(call.access_key, now=time.monotonic()) is None:
             raise VendorFormError(not_authenticated("the access key was revoked, or has ended"))
 
@@ -106,8 +108,14 @@ class FacadeAuthenticator:
         return sighting
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def head_of(request: web.Request) -> ReceivedHead:
     """Return the request line and the headers as they were sent."""
     return ReceivedHead(
-        method=request.method, target=request.raw_path, headers=tuple(request.headers.items())
+        method=request.method,
+        target=request.raw_path,
+        headers=tuple((_text(name), _text(value)) for name, value in request.raw_headers),
     )
