@@ -175,7 +175,7 @@ async def read_body(request: web.Request) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
     length = request.content_length
-    is_small = length is not None and length <= _SMALL_BODY_BYTES
+    is_small = not request.can_read_body or (length is not None and length <= _SMALL_BODY_BYTES)
     async with nullcontext() if is_small else request.app[LARGE_BODY_TURNS].turn():
         return await _read_in_time(request)
 

@@ -113,8 +113,14 @@ class FacadeAuthenticator:
         return sighting
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def head_of(request: web.Request) -> ReceivedHead:
     """Return the request line and the headers as they were sent."""
     return ReceivedHead(
-        method=request.method, target=request.raw_path, headers=tuple(request.headers.items())
+        method=request.method,
+        target=request.raw_path,
+        headers=tuple((_text(name), _text(value)) for name, value in request.raw_headers),
     )
