@@ -27,8 +27,8 @@ from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
-from service.gateways.store import batches, lanes, progress, unknown_commits
-from service.gateways.store.batches import Claimed, Lease
+from service.gateways.store import claiming, lanes, progress, unknown_commits
+from service.gateways.store.claiming import Claimed, Lease
 from service.gateways.store.database import Connection
 from service.gateways.store.lanes import Lane
 
@@ -105,7 +105,7 @@ async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None
     log.debug(
         LogEvent.PERMIT_REFUSED, wait_reason=refused.reason.value, delay_seconds=refused.delay.total_seconds()
     )
-    write = batches.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
+    write = claiming.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
     async with deps.database.connection() as connection:
         await write(connection, batch_key, reason=refused.reason, delay=refused.delay)
 
@@ -189,7 +189,7 @@ async def _was_claimed(deps: WorkerDeps, batch: Batch) -> bool:
 async def _claim_sealed(
     connection: Connection, batch_key: UUID, lease: Lease
 ) -> tuple[Batch, list[UUID]] | None:
-    batch = await batches.claim_sealed(connection, batch_key, lease=lease)
+    batch = await claiming.claim_sealed(connection, batch_key, lease=lease)
     if batch is None:
         return None
     return batch, await _follow(connection, batch)
@@ -198,11 +198,11 @@ async def _claim_sealed(
 async def _seal(
     connection: Connection, due: Due, lease: Lease, *, max_items: int
 ) -> tuple[Batch, list[UUID]] | None:
-    claimed = await batches.claim_items(connection, due.asking.batch_key, max_items=max_items)
+    claimed = await claiming.claim_items(connection, due.asking.batch_key, max_items=max_items)
     if claimed is None or due.closed_by is None:
         return None
     batch = plan_batch(new_id(), claimed)
-    await batches.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
+    await claiming.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
     return batch, await _follow(connection, batch)
 
 

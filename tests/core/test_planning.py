@@ -24,7 +24,7 @@ from service.core.planning import (
     package_name,
 )
 from service.flow.batch import plan_batch
-from service.gateways.store.batches import Claimed, ClaimedItem
+from service.gateways.store.claiming import Claimed, ClaimedItem
 
 START = datetime(2026, 5, 13, 3, 21, tzinfo=UTC)
 WINDOW = Window(max_items=100, quiet=timedelta(seconds=0.2), linger=timedelta(seconds=2))

@@ -89,7 +89,7 @@ MUTATIONS = (
     ),
     Mutation(
         guard="a part of one item has the doubts of the batch that it was parted from",
-        file="service/gateways/store/batches.py",
+        file="service/gateways/store/claiming.py",
         old="CASE item_count WHEN 1 THEN parent_id END AS parent_id",
         new="NULL::uuid AS parent_id",
         test="tests/gateways/store/test_splitting.py::test_a_part_of_one_item_is_claimed_with_the_doubts_that_it_comes_from",
