@@ -94,7 +94,7 @@ class ClosedBy(StrEnum):
 
 
 class Priority(StrEnum):
-    """Order in which the waiting items of one batch key are taken."""
+    """Order in which the waiting items of one batch key are taken; none is overtaken for ever."""
 
     HIGH = "high"
     NORMAL = "normal"

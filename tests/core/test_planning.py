@@ -22,6 +22,7 @@ from service.core.planning import (
     Window,
     decide_window,
     package_name,
+    share_of_overtaken,
 )
 from service.flow.batch import plan_batch
 from service.gateways.store.claiming import Claimed, ClaimedItem
@@ -237,3 +238,11 @@ def test_a_planned_batch_carries_what_was_claimed(chosen: str | None) -> None:
     )
     assert (batch.epoch, batch.attempt_number, batch.counted_attempts) == (1, 1, 0)
     assert batch.package_name == (chosen or package_name(batch_id, workspace="w", chosen=None))
+
+
+@pytest.mark.parametrize("max_items", range(1, VENDOR_MAX_ITEMS + 1))
+def test_a_batch_has_places_for_the_urgent_and_for_the_overtaken(max_items: int) -> None:
+    """Half of them are for those who were overtaken for long; where there is one place, they take turns."""
+    shares = [share_of_overtaken(max_items, is_their_turn=is_their_turn) for is_their_turn in (False, True)]
+
+    assert shares == ([0, 1] if max_items == 1 else [max_items // 2] * 2)

@@ -32,6 +32,13 @@ MUTATIONS = (
         test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
     ),
     Mutation(
+        guard="nobody is overtaken for ever",
+        file="service/core/planning.py",
+        old="return max_items // 2 if max_items > 1 else int(is_their_turn)",
+        new="return 0 if max_items > 1 or is_their_turn else 0",
+        test="tests/gateways/store/test_claiming.py::test_a_low_item_is_taken_soon_whatever_comes_with_a_higher_priority",
+    ),
+    Mutation(
         guard="an expired lease means in doubt, not send again",
         file="service/gateways/store/expiring.py",
         old="state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL",

@@ -1,5 +1,6 @@
 """Makes batches of waiting items and claims them for one call: all that is written before the call."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +11,7 @@ from asyncpg import Record
 
 from service.core.batch_key import BatchKey
 from service.core.model import Batch, ClosedBy, WaitReason
+from service.core.planning import OVERTAKEN_FOR, share_of_overtaken
 from service.gateways.store.database import Connection
 
 
@@ -31,14 +33,29 @@ class Claimed:
     items: tuple[ClaimedItem, ...]
 
 
-# The items of a key that are due, in the order in which they are taken; what another worker takes is passed over.
+# The items of a key that are due: first a share for those that have been overtaken for too long, then by priority. What
+# another worker takes is passed over.
 CLAIM_ITEMS: LiteralString = """
-SELECT i.id, i.request_id, i.pending_item_id
-FROM release_items AS i
-WHERE i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= clock_timestamp()
-ORDER BY i.priority, i.id
-LIMIT $2
-FOR NO KEY UPDATE SKIP LOCKED
+WITH overtaken AS (
+    SELECT i.id, i.request_id, i.pending_item_id
+    FROM release_items AS i
+    WHERE i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= now() - $4::interval
+    ORDER BY i.due_from, i.id
+    LIMIT $3
+    FOR NO KEY UPDATE SKIP LOCKED
+), first AS (
+    SELECT i.id, i.request_id, i.pending_item_id
+    FROM release_items AS i
+    WHERE
+        i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= clock_timestamp()
+        AND i.id <> ALL(ARRAY(SELECT o.id FROM overtaken AS o))
+    ORDER BY i.priority, i.id
+    LIMIT $2 - (SELECT count(*) FROM overtaken)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT o.id, o.request_id, o.pending_item_id FROM overtaken AS o
+UNION ALL
+SELECT f.id, f.request_id, f.pending_item_id FROM first AS f
 """
 
 # The batch key, spelled out by any request that has it.
@@ -51,7 +68,8 @@ WHERE id = $1
 
 async def claim_items(connection: Connection, batch_key: UUID, *, max_items: int) -> Claimed | None:
     """Lock up to ``max_items`` waiting items of a key, or return None where none is left."""
-    rows = await connection.fetch(CLAIM_ITEMS, batch_key, max_items)
+    share = share_of_overtaken(max_items, is_their_turn=random.random() < 1 / 2)  # noqa: S311 - hides nothing
+    rows = await connection.fetch(CLAIM_ITEMS, batch_key, max_items, share, OVERTAKEN_FOR)
     if not rows:
         return None
     request = await connection.fetchrow(KEY_OF_REQUEST, rows[0]["request_id"])
