@@ -34,6 +34,8 @@ class Waiting:
     oldest: datetime
     newest: datetime
     nearest_deadline: datetime | None
+    #: When an operator last had the windows of the workspace closed.
+    flushed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ def closing_times(waiting: Waiting, window: Window) -> list[tuple[ClosedBy, date
     if waiting.nearest_deadline is not None:
         # Three margins: a call that is made at the deadline itself would come too late.
         times.append((ClosedBy.DEADLINE, waiting.nearest_deadline - 3 * CLOSING_MARGIN))
+    if waiting.flushed_at is not None and waiting.oldest <= waiting.flushed_at:
+        times.append((ClosedBy.FLUSH, waiting.flushed_at))
     return times
 
 

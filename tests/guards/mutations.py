@@ -39,6 +39,27 @@ MUTATIONS = (
         test="tests/gateways/store/test_claiming.py::test_a_low_item_is_taken_soon_whatever_comes_with_a_higher_priority",
     ),
     Mutation(
+        guard="a pause that was committed before a claim wins",
+        file="service/gateways/store/claiming.py",
+        old="WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at IS NOT NULL",
+        new="WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at > now() + interval '1 day'",
+        test="tests/gateways/store/test_claiming.py::test_nothing_of_a_paused_workspace_is_claimed",
+    ),
+    Mutation(
+        guard="a batch that is to be sent again waits while its workspace is paused",
+        file="service/gateways/store/claiming.py",
+        old="            AND w.paused_at IS NULL\n",
+        new="",
+        test="tests/gateways/store/test_claiming.py::test_nothing_of_a_paused_workspace_is_claimed",
+    ),
+    Mutation(
+        guard="workers send nothing of what is paused",
+        file="service/flow/batch.py",
+        old="if asking is None or lane.is_paused:",
+        new="if asking is None:",
+        test="tests/flow/test_batch.py::test_what_is_paused_asks_for_no_permit_and_rings_no_bell",
+    ),
+    Mutation(
         guard="an expired lease means in doubt, not send again",
         file="service/gateways/store/expiring.py",
         old="state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL",

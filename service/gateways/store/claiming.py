@@ -12,6 +12,7 @@ from asyncpg import Record
 from service.core.batch_key import BatchKey
 from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import OVERTAKEN_FOR, share_of_overtaken
+from service.core.workspaces import Place
 from service.gateways.store.database import Connection
 
 
@@ -33,8 +34,8 @@ class Claimed:
     items: tuple[ClaimedItem, ...]
 
 
-# The items of a key that are due: first a share for those that have been overtaken for too long, then by priority. What
-# another worker takes is passed over.
+# The items of a key that are due, none of a paused workspace: first a share for those that have been overtaken for too
+# long, then by priority. What another worker takes is passed over.
 CLAIM_ITEMS: LiteralString = """
 WITH overtaken AS (
     SELECT i.id, i.request_id, i.pending_item_id
@@ -53,9 +54,15 @@ WITH overtaken AS (
     LIMIT $2 - (SELECT count(*) FROM overtaken)
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT o.id, o.request_id, o.pending_item_id FROM overtaken AS o
-UNION ALL
-SELECT f.id, f.request_id, f.pending_item_id FROM first AS f
+SELECT c.id, c.request_id, c.pending_item_id
+FROM (
+    SELECT o.id, o.request_id, o.pending_item_id FROM overtaken AS o
+    UNION ALL
+    SELECT f.id, f.request_id, f.pending_item_id FROM first AS f
+) AS c
+WHERE NOT EXISTS (
+    SELECT FROM workspaces AS w WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at IS NOT NULL
+)
 """
 
 # The batch key, spelled out by any request that has it.
@@ -66,10 +73,14 @@ WHERE id = $1
 """
 
 
-async def claim_items(connection: Connection, batch_key: UUID, *, max_items: int) -> Claimed | None:
-    """Lock up to ``max_items`` waiting items of a key, or return None where none is left."""
+async def claim_items(
+    connection: Connection, batch_key: UUID, *, place: Place, max_items: int
+) -> Claimed | None:
+    """Lock up to ``max_items`` waiting items of a key, or return None where none is left or the place is paused."""
     share = share_of_overtaken(max_items, is_their_turn=random.random() < 1 / 2)  # noqa: S311 - hides nothing
-    rows = await connection.fetch(CLAIM_ITEMS, batch_key, max_items, share, OVERTAKEN_FOR)
+    rows = await connection.fetch(
+        CLAIM_ITEMS, batch_key, max_items, share, OVERTAKEN_FOR, place.project_id, place.workspace
+    )
     if not rows:
         return None
     request = await connection.fetchrow(KEY_OF_REQUEST, rows[0]["request_id"])
@@ -147,24 +158,30 @@ async def seal_batch(
     )
 
 
-# A sealed batch that may be sent again, claimed for the next call; the first after an operator has said so is manual.
-# A part of one item has the doubts of the batches that it was parted from: a no to it may mean that it is in a package
-# of theirs. A no to a larger part is only parted.
+# A sealed batch that may be sent again, claimed for the next call: the first after an operator has said so is manual,
+# and it ages from when its workspace was resumed. A part of one item has the doubts of the batches that it was parted
+# from: a no to it may mean that it is in a package of theirs. A no to a larger part is only parted.
 CLAIM_SEALED: LiteralString = """
 WITH RECURSIVE batch AS (
     UPDATE batches SET
         state = 'sending', epoch = epoch + 1, worker = $2, lease_expires_at = now() + $3::interval,
         not_before = NULL, wait_reason = NULL, updated_at = now()
     WHERE id = (
-        SELECT id FROM batches
-        WHERE batch_key = $1 AND state = 'sealed' AND coalesce(not_before, created_at) <= clock_timestamp()
-        ORDER BY created_at
+        SELECT b.id FROM batches AS b
+        LEFT JOIN workspaces AS w ON w.project_id = b.project_id AND w.workspace = b.workspace
+        WHERE
+            b.batch_key = $1 AND b.state = 'sealed' AND coalesce(b.not_before, b.created_at) <= clock_timestamp()
+            AND w.paused_at IS NULL
+        ORDER BY b.created_at
         LIMIT 1
-        FOR NO KEY UPDATE SKIP LOCKED
+        FOR NO KEY UPDATE OF b SKIP LOCKED
     )
     RETURNING
         id, epoch, project_id, workspace, apply_user_id, approver_ids, package_name, counted_attempts, traceparent,
-        clock_timestamp() - created_at AS age, CASE item_count WHEN 1 THEN parent_id END AS parent_id
+        clock_timestamp() - greatest(created_at, (
+            SELECT w.resumed_at FROM workspaces AS w
+            WHERE w.project_id = batches.project_id AND w.workspace = batches.workspace
+        )) AS age, CASE item_count WHEN 1 THEN parent_id END AS parent_id
 ), lineage AS (
     SELECT id, parent_id FROM batch
     UNION ALL
@@ -196,7 +213,7 @@ FROM batch AS b
 
 
 async def claim_sealed(connection: Connection, batch_key: UUID, *, lease: Lease) -> Batch | None:
-    """Claim the oldest sealed batch of a key that may be sent now, or return None."""
+    """Claim the oldest sealed batch of a key that may be sent now, or return None; none of a paused workspace is."""
     row = await connection.fetchrow(CLAIM_SEALED, batch_key, lease.worker, lease.duration)
     if row is None:
         return None

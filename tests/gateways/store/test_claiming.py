@@ -10,10 +10,12 @@ import pytest
 from service.core.batch_key import BatchKey
 from service.core.ids import new_id
 from service.core.planning import OVERTAKEN_FOR
-from service.gateways.store.claiming import CLAIM_ITEMS, claim_items
+from service.core.workspaces import Place
+from service.gateways.store.claiming import CLAIM_ITEMS, Lease, claim_items, claim_sealed
 from service.gateways.store.database import Connection, Database, PoolSize
 
 KEY = BatchKey.of(project_id="p", workspace="w", apply_user_id="u", approver_ids=["a"], package_name=None)
+PLACE = Place(project_id="p", workspace="w")
 ADD_REQUEST = """
 INSERT INTO release_requests (id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key)
 VALUES ($1, 'test', sha256('body'), 'p', 'w', 'u', ARRAY['a'], $2)
@@ -25,6 +27,18 @@ INSERT INTO release_items (
 SELECT $1, n, 'p', 'w', $3 || n, $2, $4::priority, now() - $5::interval
 FROM generate_series(1, $6::integer) AS n
 """
+ADD_SEALED = """
+INSERT INTO batches (
+    id, batch_key, project_id, workspace, apply_user_id, approver_ids, package_name, closed_by, item_count, state,
+    created_at
+) VALUES (gen_random_uuid(), $1, 'p', 'w', 'u', ARRAY['a'], 'release', 'quiet', 1, 'sealed', now() - $2::interval)
+"""
+SETTLE = """
+INSERT INTO workspaces (project_id, workspace, paused_at, resumed_at)
+SELECT 'p', 'w', CASE WHEN $1 THEN now() END, now() - $2::interval
+ON CONFLICT (project_id, workspace) DO UPDATE SET paused_at = excluded.paused_at, resumed_at = excluded.resumed_at
+"""
+LEASE = Lease(worker="test", duration=timedelta(seconds=30))
 LONG_AGO = OVERTAKEN_FOR + timedelta(seconds=5)
 A_MOMENT_AGO = timedelta(seconds=1)
 
@@ -45,10 +59,15 @@ async def add_items(
     await connection.execute(ADD_ITEMS, request_id, KEY.digest, name, priority, due_for, count)
 
 
+async def settle(connection: Connection, *, is_paused: bool, resumed_for: timedelta = A_MOMENT_AGO) -> None:
+    """Pause the workspace, or have it resumed so long ago."""
+    await connection.execute(SETTLE, is_paused, resumed_for)
+
+
 async def claim(connection: Connection, max_items: int) -> list[str]:
     """Take what one batch would."""
     async with connection.transaction():
-        claimed = await claim_items(connection, KEY.digest, max_items=max_items)
+        claimed = await claim_items(connection, KEY.digest, place=PLACE, max_items=max_items)
         assert claimed is not None
         taken = [item.item_id for item in claimed.items]
         await connection.execute("UPDATE release_items SET state = 'expired' WHERE id = ANY($1)", taken)
@@ -110,7 +129,7 @@ async def test_what_another_worker_takes_is_passed_over(database: Database) -> N
         await add_items(connection, "old", count=8, priority="normal", due_for=LONG_AGO)
         await add_items(connection, "high", count=8, priority="high", due_for=A_MOMENT_AGO)
         async with connection.transaction():
-            first = await claim_items(connection, KEY.digest, max_items=8)
+            first = await claim_items(connection, KEY.digest, place=PLACE, max_items=8)
             second = await claim(other, 8)
 
     assert first is not None
@@ -126,7 +145,13 @@ async def test_a_claim_reads_indexes_only_as_far_as_it_takes(database_url: str) 
         await add_items(connection, "new", count=10_000, priority="normal", due_for=A_MOMENT_AGO)
         await connection.execute("ANALYZE release_items")
         explained = await connection.fetchval(
-            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + CLAIM_ITEMS, KEY.digest, 100, 50, OVERTAKEN_FOR
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + CLAIM_ITEMS,
+            KEY.digest,
+            100,
+            50,
+            OVERTAKEN_FOR,
+            "p",
+            "w",
         )
     finally:
         await connection.close()
@@ -134,3 +159,33 @@ async def test_a_claim_reads_indexes_only_as_far_as_it_takes(database_url: str) 
 
     assert plan["Plan"]["Actual Rows"] == 100
     assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 1_000
+
+
+async def test_nothing_of_a_paused_workspace_is_claimed(database: Database) -> None:
+    """Neither waiting items nor a batch that is to be sent again; and both once the pause is over."""
+
+    async def claims(connection: Connection) -> tuple[bool, bool]:
+        async with connection.transaction():
+            items = await claim_items(connection, KEY.digest, place=PLACE, max_items=10)
+            return items is not None, await claim_sealed(connection, KEY.digest, lease=LEASE) is not None
+
+    async with database.connection() as connection:
+        await add_items(connection, "1", count=1, priority="normal", due_for=A_MOMENT_AGO)
+        await connection.execute(ADD_SEALED, KEY.digest, A_MOMENT_AGO)
+        await settle(connection, is_paused=True)
+        paused = await claims(connection)
+        await settle(connection, is_paused=False)
+        resumed = await claims(connection)
+
+    assert (paused, resumed) == ((False, False), (True, True))
+
+
+async def test_a_batch_does_not_age_while_its_workspace_is_paused(database: Database) -> None:
+    """A batch of a workspace that was resumed ages from then on, so that a long pause is not held against it."""
+    async with database.connection() as connection:
+        await connection.execute(ADD_SEALED, KEY.digest, timedelta(days=3))
+        await settle(connection, is_paused=False, resumed_for=timedelta(hours=1))
+        batch = await claim_sealed(connection, KEY.digest, lease=LEASE)
+
+    assert batch is not None
+    assert timedelta(minutes=59) < batch.age < timedelta(minutes=61)
