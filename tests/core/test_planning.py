@@ -166,12 +166,30 @@ def test_the_call_of_an_open_window_falls_before_its_deadline(
             ClosedBy.DEADLINE,
         ),
         (Waiting(count=100, oldest=START, newest=START, nearest_deadline=None), 0.0, ClosedBy.SIZE),
+        (
+            Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=START),
+            0.1,
+            ClosedBy.FLUSH,
+        ),
+        (
+            Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=START + LATER),
+            0.3,
+            ClosedBy.QUIET,
+        ),
     ],
-    ids=["quiet", "linger", "deadline", "size"],
+    ids=["quiet", "linger", "deadline", "size", "flush", "quiet before a flush"],
 )
 def test_a_closed_window_says_why(waiting: Waiting, age: float, closed_by: ClosedBy) -> None:
-    """Each of the four rules closes a window under its own name."""
+    """Each of the rules closes a window under its own name."""
     assert Close(closed_by=closed_by) == decide_window(waiting, WINDOW, now=START + timedelta(seconds=age))
+
+
+def test_a_flush_closes_no_window_over_what_came_later() -> None:
+    """Only what was due when somebody flushed leaves at once."""
+    flushed_at = START - timedelta(microseconds=1)
+    waiting = Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=flushed_at)
+
+    assert isinstance(decide_window(waiting, WINDOW, now=START), KeepOpen)
 
 
 def test_a_call_at_the_end_of_linger_still_falls_inside_it() -> None:

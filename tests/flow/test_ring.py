@@ -9,11 +9,12 @@ import pytest
 from arq.connections import ArqRedis
 
 from service.background import running
+from service.core.errors import DatabaseUnavailable
 from service.core.planning import Window
 from service.core.workspaces import OwnSettings, Place
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
-from service.flow.windows import Windows
+from service.flow.windows import ReadWindows, Windows
 from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis
 from tests.support.waiting import eventually
 
@@ -28,9 +29,10 @@ async def no_own_windows() -> dict[Place, OwnSettings]:
 class Bell:
     """A running waker, and a look at the doorbells that it has rung."""
 
-    def __init__(self, redis: ArqRedis, doorbells: Doorbells, waker: Waker) -> None:
+    def __init__(self, redis: ArqRedis, doorbells: Doorbells, windows: Windows) -> None:
         self.doorbells = doorbells
-        self.waker = waker
+        self.windows = windows
+        self.waker = Waker(doorbells, windows)
         self._redis = redis
 
     async def waiting(self) -> dict[str, float]:
@@ -48,14 +50,16 @@ class Bell:
 
 
 @asynccontextmanager
-async def ringing(url: str, *, quiet: float = 0.5, linger: float = 2.0) -> AsyncIterator[Bell]:
+async def ringing(
+    url: str, *, quiet: float = 0.5, linger: float = 2.0, read: ReadWindows = no_own_windows
+) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
     doorbells = Doorbells(redis)
-    waker = Waker(doorbells, Windows(window, read=no_own_windows))
+    bell = Bell(redis, doorbells, Windows(window, read=read))
     try:
-        async with running(waker.run()):
-            yield Bell(redis, doorbells, waker)
+        async with running(bell.waker.run()):
+            yield bell
     finally:
         await redis.aclose()
 
@@ -181,3 +185,40 @@ async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> N
         waiting = await bell.waiting()
 
         assert [round(seconds / 60) for seconds in waiting.values()] == [5]
+
+
+async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_url: str) -> None:
+    """Its quiet time and its size count, beside those of all others; and a change once it is told of."""
+    own = {PLACE: OwnSettings(quiet=timedelta(seconds=600), max_items=2)}
+    other, alone = uuid4(), uuid4()
+
+    async def own_windows() -> dict[Place, OwnSettings]:
+        return own
+
+    async with ringing(redis_url, quiet=60.0, read=own_windows) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        bell.waker.note(other, Place(project_id="p", workspace="other"), items=1)
+        await eventually(lambda: has_bells(bell, 2))
+        waits = sorted((await bell.waiting()).values())
+        bell.waker.note(KEY, PLACE, items=1)
+        await eventually(lambda: is_due(bell))
+        own[PLACE] = OwnSettings(quiet=timedelta(seconds=6_000))
+        bell.windows.forget()
+        bell.waker.note(alone, PLACE, items=1)
+        await eventually(lambda: has_bells(bell, 3))
+        longest = max((await bell.waiting()).values())
+
+    assert waits[0] <= 60.0
+    assert 550.0 < waits[1] <= 600.0
+    assert 5_500.0 < longest <= 6_000.0
+
+
+async def test_doorbells_are_rung_while_postgres_is_away(redis_url: str) -> None:
+    """Whoever cannot read the windows goes by those that it knows."""
+
+    async def away() -> dict[Place, OwnSettings]:
+        raise DatabaseUnavailable("away")
+
+    async with ringing(redis_url, quiet=60.0, read=away) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        await eventually(lambda: has_bells(bell, 1))
