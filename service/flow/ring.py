@@ -15,7 +15,6 @@ from uuid import UUID
 import structlog
 
 from service.core.errors import QueueUnavailable
-from service.core.planning import Window
 from service.core.telemetry import LogEvent
 from service.core.workspaces import Place
 from service.flow.windows import Windows
@@ -30,6 +29,8 @@ _RING_AGAIN_SECONDS = 0.5
 #: there already nobody knows how long it waits.
 _NEW_BELL_LASTS = 0.9
 _OLD_BELL_LASTS = 0.25
+#: A window may have become shorter since it was read, and only a look knows; so the first is no later than that.
+_FIRST_LOOK_WITHIN = timedelta(seconds=1)
 #: Bells are looked through for old ones this often.
 _TIDY_EVERY_SECONDS = 1.0
 
@@ -67,8 +68,11 @@ async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
 class Waker:
     """Gathers notes for a moment, then rings each key once."""
 
-    def __init__(self, doorbells: Doorbells, windows: Windows) -> None:
+    def __init__(
+        self, doorbells: Doorbells, windows: Windows, *, first_look_within: timedelta = _FIRST_LOOK_WITHIN
+    ) -> None:
         self._doorbells = doorbells
+        self._first_look_within = first_look_within
         self.windows = windows
         self._bells: dict[UUID, _Bell] = {}
         self._noted: dict[UUID, _Note] = {}
@@ -122,14 +126,16 @@ class Waker:
             self._follow(batch_key, bell)
             return
         bell.is_followed = False
+        delay = min(window.quiet, self._first_look_within)
         async with self._limit:
-            is_new = await self._doorbells.ring(batch_key, delay=window.quiet)
+            is_new = await self._doorbells.ring(batch_key, delay=delay)
             if is_full:
                 await self._doorbells.hasten(batch_key)
         if is_full:
             bell.items, bell.waits_until = bell.items % window.max_items, 0.0
         else:
-            bell.waits_until = now + _lasts(window, is_new=is_new)
+            lasts = _NEW_BELL_LASTS if is_new else _OLD_BELL_LASTS
+            bell.waits_until = now + lasts * delay.total_seconds()
 
     def _follow(self, batch_key: UUID, bell: _Bell) -> None:
         """Ring again when the bell should sound: another process may have made it sound before this item came."""
@@ -145,8 +151,3 @@ class Waker:
         self._tidied_at = now
         horizon = now - self.windows.default.linger.total_seconds()
         self._bells = {key: bell for key, bell in self._bells.items() if bell.noted_at > horizon}
-
-
-def _lasts(window: Window, *, is_new: bool) -> float:
-    """Tell for how many seconds a doorbell surely waits."""
-    return (_NEW_BELL_LASTS if is_new else _OLD_BELL_LASTS) * window.quiet.total_seconds()

@@ -29,10 +29,9 @@ async def no_own_windows() -> dict[Place, OwnSettings]:
 class Bell:
     """A running waker, and a look at the doorbells that it has rung."""
 
-    def __init__(self, redis: ArqRedis, doorbells: Doorbells, windows: Windows) -> None:
+    def __init__(self, redis: ArqRedis, doorbells: Doorbells, waker: Waker) -> None:
         self.doorbells = doorbells
-        self.windows = windows
-        self.waker = Waker(doorbells, windows)
+        self.waker = waker
         self._redis = redis
 
     async def waiting(self) -> dict[str, float]:
@@ -51,12 +50,18 @@ class Bell:
 
 @asynccontextmanager
 async def ringing(
-    url: str, *, quiet: float = 0.5, linger: float = 2.0, read: ReadWindows = no_own_windows
+    url: str,
+    *,
+    quiet: float = 0.5,
+    linger: float = 2.0,
+    read: ReadWindows = no_own_windows,
+    first_look_within: timedelta = timedelta(hours=2),
 ) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
     doorbells = Doorbells(redis)
-    bell = Bell(redis, doorbells, Windows(window, read=read))
+    waker = Waker(doorbells, Windows(window, read=read), first_look_within=first_look_within)
+    bell = Bell(redis, doorbells, waker)
     try:
         async with running(bell.waker.run()):
             yield bell
@@ -203,7 +208,7 @@ async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_ur
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: is_due(bell))
         own[PLACE] = OwnSettings(quiet=timedelta(seconds=6_000))
-        bell.windows.forget()
+        bell.waker.windows.forget()
         bell.waker.note(alone, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 3))
         longest = max((await bell.waiting()).values())
@@ -222,3 +227,12 @@ async def test_doorbells_are_rung_while_postgres_is_away(redis_url: str) -> None
     async with ringing(redis_url, quiet=60.0, read=away) as bell:
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 1))
+
+
+async def test_a_long_window_is_looked_at_soon(redis_url: str) -> None:
+    """It may have become shorter a moment ago, which only the look can tell; so nobody waits for it unseen."""
+    async with ringing(redis_url, quiet=60.0, first_look_within=timedelta(seconds=5)) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        waiting = await eventually(bell.waiting)
+
+    assert max(waiting.values()) <= 5.0
