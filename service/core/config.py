@@ -43,7 +43,7 @@ _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 #: Whatever the settle time: absence that ends a request is seen for so long, since nobody looks again after that.
 _LEAST_PATIENCE = timedelta(seconds=15)
 #: Far from what a period may be, near enough that no sum of periods overflows.
-_LONGEST = timedelta(days=7)
+LONGEST = timedelta(days=7)
 _NO_DATABASE = "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
 _NO_REDIS = "RELEASE_REDIS_URL is not set: expected redis://host:6379/0"
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
@@ -65,8 +65,8 @@ def _more_than_none(period: timedelta) -> timedelta:
 
 
 def _within_bounds(period: timedelta) -> timedelta:
-    if not timedelta(0) <= period <= _LONGEST:
-        raise PydanticCustomError("out_of_bounds", f"0 to {_LONGEST.total_seconds():g} seconds")
+    if not timedelta(0) <= period <= LONGEST:
+        raise PydanticCustomError("out_of_bounds", f"0 to {LONGEST.total_seconds():g} seconds")
     return period
 
 

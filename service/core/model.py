@@ -91,10 +91,11 @@ class ClosedBy(StrEnum):
     QUIET = "quiet"
     LINGER = "linger"
     DEADLINE = "deadline"
+    FLUSH = "flush"
 
 
 class Priority(StrEnum):
-    """Order in which the waiting items of one batch key are taken."""
+    """Order in which the waiting items of one batch key are taken; none is passed over for long."""
 
     HIGH = "high"
     NORMAL = "normal"

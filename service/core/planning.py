@@ -7,6 +7,8 @@ from uuid import UUID
 
 from service.core.model import ClosedBy
 
+#: Items that have been due for longer are taken whatever their priority is: half of each batch is theirs.
+OVERTAKEN_FOR = timedelta(seconds=30)
 #: The most items that the vendor takes in one package (user guide, "Releasing a Job Task").
 VENDOR_MAX_ITEMS = 100
 #: A window closes this much before its linger or deadline, so that the call itself still falls inside it.
@@ -32,6 +34,8 @@ class Waiting:
     oldest: datetime
     newest: datetime
     nearest_deadline: datetime | None
+    #: When an operator last had the windows of the workspace closed.
+    flushed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,18 @@ def closing_times(waiting: Waiting, window: Window) -> list[tuple[ClosedBy, date
     if waiting.nearest_deadline is not None:
         # Three margins: a call that is made at the deadline itself would come too late.
         times.append((ClosedBy.DEADLINE, waiting.nearest_deadline - 3 * CLOSING_MARGIN))
+    if waiting.flushed_at is not None and waiting.oldest <= waiting.flushed_at:
+        times.append((ClosedBy.FLUSH, waiting.flushed_at))
     return times
+
+
+def share_of_overtaken(max_items: int, *, is_their_turn: bool) -> int:
+    """Return how many places of a batch are for items that others have overtaken for too long.
+
+    So they move at half the pace at least, and what is urgent is in the next batch all the same. Batches of one item
+    take turns.
+    """
+    return max_items // 2 if max_items > 1 else int(is_their_turn)
 
 
 def package_name(batch_id: UUID, *, workspace: str, chosen: str | None) -> str:

@@ -100,6 +100,8 @@ class LogEvent(StrEnum):
     READ_FAILED = "read.failed"
     #: reason
     RECONCILE_FAILED = "reconcile.failed"
+    #: workspace, action, reason; an operator settled something for it
+    WORKSPACE_CHANGED = "workspace.changed"
     #: scope (a workspace, or the credential), cause, reason, openings, pause_seconds; then one probe at a time
     BREAKER_OPENED = "breaker.opened"
     #: scope, cause; a probe worked

@@ -98,6 +98,7 @@ _EXPECTED: Mapping[str, Callable[[Context], str]] = {
     "enum": lambda context: f"one of {context['expected']}",
     "finite_number": _fixed("a finite number"),
     "float_parsing": _fixed("a number"),
+    "float_type": _fixed("a number"),
     "greater_than_equal": _bound("at least", "ge"),
     "int_parsing": _fixed("a whole number"),
     "int_type": _fixed("a whole number"),

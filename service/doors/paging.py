@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from service.core.page_token import decode_page_token, encode_page_token
+from service.core.workspaces import Place
 from service.doors import problems
 from service.doors.parameters import read_page_size
 from service.doors.problems import ProblemError
@@ -59,6 +60,20 @@ class Page:
             return datetime.fromisoformat(moment).astimezone(UTC), UUID(text)
         except (ValueError, OverflowError):
             raise ProblemError(problems.foreign_page_token()) from None
+
+    @property
+    def behind_place(self) -> Place | None:
+        """The position, where it is one workspace.
+
+        Raises:
+            ProblemError: it is not.
+        """
+        if self.position is None:
+            return None
+        place = Place.read(*self.position)
+        if place is None:
+            raise ProblemError(problems.foreign_page_token())
+        return place
 
     def cut(
         self, rows: Sequence[Row], position_of: Callable[[Row], tuple[str, ...]]

@@ -14,6 +14,7 @@ from service.doors import (
     request_batches,
     request_lists,
     requests,
+    workspaces,
 )
 from service.doors.auth import GuardedHandler, Scope
 from service.doors.operation import OpenHandler, Operation
@@ -47,6 +48,7 @@ _SUBMIT = (Scope.SUBMIT,)
 _SUBMIT_OR_OPERATE = (Scope.SUBMIT, Scope.OPERATE)
 _OPERATE = (Scope.OPERATE,)
 _ADMIN = (Scope.ADMIN,)
+_WORKSPACE = "/v1/workspaces/{project_id}/{workspace}"
 
 ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/release-requests", requests.create, _SUBMIT),
@@ -64,6 +66,12 @@ ROUTES: tuple[Route, ...] = (
     Guarded("POST", "/v1/batches/{id}/resolve", batches.decide, _OPERATE),
     Guarded("GET", "/v1/attention", attention.listed, _READ, takes_turns=True),
     Guarded("GET", "/v1/rejects", rejects.listed, _READ, takes_turns=True),
+    Guarded("GET", "/v1/workspaces", workspaces.index, _READ, takes_turns=True),
+    Guarded("GET", _WORKSPACE, workspaces.show, _READ),
+    Guarded("PUT", f"{_WORKSPACE}/settings", workspaces.settings, _OPERATE),
+    Guarded("POST", f"{_WORKSPACE}/pause", workspaces.pause, _OPERATE),
+    Guarded("POST", f"{_WORKSPACE}/resume", workspaces.resume, _OPERATE),
+    Guarded("POST", f"{_WORKSPACE}/flush", workspaces.flush, _OPERATE),
     Guarded("GET", "/v1/audit", audit.show, _ADMIN),
     Guarded("GET", "/v1/audit-log", audit.log, _ADMIN, takes_turns=True),
     Open("GET", "/livez", health.live),

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from service.core.audit_trail import AuditEntry
 from service.core.model import ItemState, RequestState
+from service.core.workspaces import Place
 from service.deps import Deps
 from service.flow.accept_group import ItemConflict
 from service.flow.announce import announce
@@ -40,8 +41,8 @@ class Done:
 
     #: Requests whose waiters want to know.
     changed: tuple[UUID, ...] = ()
-    #: Batch keys that have work now.
-    keys: tuple[UUID, ...] = ()
+    #: Batch keys that have work now, each with its workspace.
+    keys: tuple[tuple[UUID, Place], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +100,8 @@ async def tell(deps: Deps, intake: Intake, outcome: CancelOutcome | RetryOutcome
     """Wake whoever waits for what was changed, after the commit."""
     if isinstance(outcome, Done):
         await announce(deps, outcome.changed)
-        for key in outcome.keys:
-            intake.waker.note(key, items=1)
+        for key, place in outcome.keys:
+            intake.waker.note(key, place, items=1)
 
 
 async def cancel_within(connection: Connection, request_id: UUID, actor: Actor) -> CancelOutcome:
@@ -119,7 +120,7 @@ async def cancel_within(connection: Connection, request_id: UUID, actor: Actor) 
     await expiring.lock_requests(connection, (request_id,))
     changed = await progress.follow_requests(connection, [request_id], detail=_detail(actor))
     await audit_log.record(connection, _entry("request.cancelled", standing, actor))
-    return Done(changed=tuple(changed), keys=keys)
+    return Done(changed=tuple(changed), keys=tuple((key, standing.place) for key in keys))
 
 
 async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -> RetryOutcome:
@@ -142,7 +143,7 @@ async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -
     if held:
         await progress.follow_requests(connection, [request_id], detail={"attached": True})
     await audit_log.record(connection, _entry("request.retried", standing, actor))
-    return Done(changed=(request_id,), keys=(again.batch_key,))
+    return Done(changed=(request_id,), keys=((again.batch_key, standing.place),))
 
 
 async def _find_theirs(

@@ -8,7 +8,7 @@ If it dies here: before the seal the items still wait; after it the lease runs o
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -17,7 +17,7 @@ from service.core.errors import DatabaseUnavailable
 from service.core.ids import new_id
 from service.core.leasing import LeaseTimes
 from service.core.model import Batch, ClosedBy, WaitReason
-from service.core.planning import Close, KeepOpen, decide_window, package_name
+from service.core.planning import Close, KeepOpen, Window, decide_window, package_name
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
 from service.flow.announce import announce
@@ -27,14 +27,16 @@ from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
-from service.gateways.store import batches, lanes, progress, unknown_commits
-from service.gateways.store.batches import Claimed, Lease
+from service.gateways.store import claiming, lanes, progress, unknown_commits
+from service.gateways.store.claiming import Claimed, Lease
 from service.gateways.store.database import Connection
 from service.gateways.store.lanes import Lane
 
 #: Longer, and too little of the lease would be left for the call.
 _FIND_OUT_WITHIN_SECONDS = 5.0
 _FIND_OUT_PAUSE_SECONDS = 0.2
+#: So long after its resumption a workspace's first call still begins a slow start; less than the limiter remembers.
+_RESUMED_LATELY = timedelta(seconds=60)
 
 log = structlog.get_logger()
 
@@ -46,6 +48,10 @@ class Due:
     asking: Asking
     #: None for a batch that is sealed already.
     closed_by: ClosedBy | None
+
+    def window(self, deps: WorkerDeps) -> Window:
+        """Return the batching window of the workspace."""
+        return self.asking.own.window(deps.settings.window)
 
 
 async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> bool:
@@ -77,18 +83,32 @@ async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
 
 def decide_due(lane: Lane, batch_key: UUID, deps: WorkerDeps) -> Due | None:
     """Tell what of a key may be sent now; sealed batches go first, since they have waited longest."""
-    if lane.project_id is None or lane.workspace is None:
+    asking = who_asks(lane, batch_key)
+    if asking is None or lane.is_paused:
         return None
-    asking = Asking(batch_key=batch_key, project_id=lane.project_id, workspace=lane.workspace)
     if lane.has_sealed_due:
         return Due(asking=replace(asking, is_retry=lane.sealed_tries > 0), closed_by=None)
     if lane.waiting is None:
         return None
-    match decide_window(lane.waiting, deps.settings.window, now=lane.now):
+    match decide_window(lane.waiting, lane.window(deps.settings.window), now=lane.now):
         case Close(closed_by=closed_by):
             return Due(asking=asking, closed_by=closed_by)
         case KeepOpen():
             return None
+
+
+def who_asks(lane: Lane, batch_key: UUID) -> Asking | None:
+    """Name the key to the limiter, with what its workspace has of its own; None where nothing waits under it."""
+    if lane.project_id is None or lane.workspace is None:
+        return None
+    resumed_at = lane.governance.resumed_at
+    return Asking(
+        batch_key=batch_key,
+        project_id=lane.project_id,
+        workspace=lane.workspace,
+        own=lane.governance.own,
+        resumed_at=resumed_at if resumed_at and lane.now - resumed_at < _RESUMED_LATELY else None,
+    )
 
 
 async def take_permit(deps: WorkerDeps, due: Due) -> Permit | None:
@@ -105,7 +125,7 @@ async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None
     log.debug(
         LogEvent.PERMIT_REFUSED, wait_reason=refused.reason.value, delay_seconds=refused.delay.total_seconds()
     )
-    write = batches.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
+    write = claiming.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
     async with deps.database.connection() as connection:
         await write(connection, batch_key, reason=refused.reason, delay=refused.delay)
 
@@ -130,7 +150,7 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     batch, request_ids = claimed
     log_claimed(batch, due)
     await announce(deps, request_ids)
-    if len(batch.pending_item_ids) >= deps.settings.batch_max_items:
+    if len(batch.pending_item_ids) >= due.window(deps).max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, write_before=write_before)
 
@@ -164,7 +184,7 @@ async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] |
         if due.closed_by is None:
             tried = await _claim_sealed(connection, due.asking.batch_key, lease)
         else:
-            tried = await _seal(connection, due, lease, max_items=deps.settings.batch_max_items)
+            tried = await _seal(connection, due, lease, max_items=due.window(deps).max_items)
         return tried
 
     try:
@@ -189,7 +209,7 @@ async def _was_claimed(deps: WorkerDeps, batch: Batch) -> bool:
 async def _claim_sealed(
     connection: Connection, batch_key: UUID, lease: Lease
 ) -> tuple[Batch, list[UUID]] | None:
-    batch = await batches.claim_sealed(connection, batch_key, lease=lease)
+    batch = await claiming.claim_sealed(connection, batch_key, lease=lease)
     if batch is None:
         return None
     return batch, await _follow(connection, batch)
@@ -198,11 +218,14 @@ async def _claim_sealed(
 async def _seal(
     connection: Connection, due: Due, lease: Lease, *, max_items: int
 ) -> tuple[Batch, list[UUID]] | None:
-    claimed = await batches.claim_items(connection, due.asking.batch_key, max_items=max_items)
+    asking = due.asking
+    claimed = await claiming.claim_items(
+        connection, asking.batch_key, place=asking.place, max_items=max_items
+    )
     if claimed is None or due.closed_by is None:
         return None
     batch = plan_batch(new_id(), claimed)
-    await batches.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
+    await claiming.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
     return batch, await _follow(connection, batch)
 
 
@@ -240,10 +263,7 @@ async def look_later(deps: WorkerDeps, batch_key: UUID, *, has_called: bool) -> 
         Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
     """
     lane = await look_at(deps, batch_key)
-    put_off_to = min(
-        (moment for moment in (lane.next_due, lane.sealed_from, lane.refused_from) if moment is not None),
-        default=None,
-    )
+    put_off_to = _put_off_to(lane)
     closes_at = _closing(lane, deps)
     moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
     if not moments:
@@ -258,11 +278,17 @@ async def look_later(deps: WorkerDeps, batch_key: UUID, *, has_called: bool) -> 
         await deps.doorbells.ring(batch_key, delay=moment - lane.now)
 
 
+def _put_off_to(lane: Lane) -> datetime | None:
+    """Tell when the first of what is put off is due. What is paused is rung for when it is resumed."""
+    sent = () if lane.is_paused else (lane.next_due, lane.sealed_from)
+    return min((moment for moment in (*sent, lane.refused_from) if moment is not None), default=None)
+
+
 def _closing(lane: Lane, deps: WorkerDeps) -> datetime | None:
-    """Tell when the window over what waits closes; None where nothing waits."""
-    if lane.waiting is None:
+    """Tell when the window over what waits closes; None where nothing waits, or what waits is paused."""
+    if lane.waiting is None or lane.is_paused:
         return None
-    match decide_window(lane.waiting, deps.settings.window, now=lane.now):
+    match decide_window(lane.waiting, lane.window(deps.settings.window), now=lane.now):
         case Close():
             return lane.now
         case KeepOpen(until=until):

@@ -9,6 +9,8 @@ from service.deps import Deps
 from service.flow.group_commit import Acceptor
 from service.flow.ring import Waker
 from service.flow.waiting_room import WaitingRoom
+from service.flow.windows import Windows
+from service.gateways.store.workspaces import own_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +25,13 @@ class Intake:
 @asynccontextmanager
 async def open_intake(deps: Deps) -> AsyncIterator[Intake]:
     """Run the acceptor, the waker and the count of what waits beside a block."""
-    waker = Waker(deps.doorbells, deps.settings.window)
+    waker = Waker(deps.doorbells, own_windows_of(deps))
     room = WaitingRoom(deps.database, deps.settings.caps)
     acceptor = Acceptor(deps.database, waker, room)
     async with running(waker.run(), room.run(), acceptor.run()):
         yield Intake(acceptor=acceptor, waker=waker, room=room)
+
+
+def own_windows_of(deps: Deps) -> Windows:
+    """Return the windows that workspaces have, beside those of the deployment."""
+    return Windows(deps.settings.window, read=lambda: deps.database.read(own_windows))

@@ -15,8 +15,9 @@ from uuid import UUID
 import structlog
 
 from service.core.errors import QueueUnavailable
-from service.core.planning import Window
 from service.core.telemetry import LogEvent
+from service.core.workspaces import Place
+from service.flow.windows import Windows
 from service.gateways.queue import Doorbells
 
 #: Notes of this long share one ring.
@@ -28,6 +29,8 @@ _RING_AGAIN_SECONDS = 0.5
 #: there already nobody knows how long it waits.
 _NEW_BELL_LASTS = 0.9
 _OLD_BELL_LASTS = 0.25
+#: A window may have become shorter since it was read, and only a look knows; so the first is no later than that.
+_FIRST_LOOK_WITHIN = timedelta(seconds=1)
 #: Bells are looked through for old ones this often.
 _TIDY_EVERY_SECONDS = 1.0
 
@@ -38,10 +41,20 @@ log = structlog.get_logger()
 class _Bell:
     """A doorbell that this process has rung: until when it surely waits, and the items noted since."""
 
+    place: Place
     noted_at: float
     waits_until: float = 0.0
     items: int = 0
     is_followed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Note:
+    """What a key got since it was rung for last."""
+
+    place: Place
+    items: int = 0
+    is_urgent: bool = False
 
 
 async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
@@ -55,11 +68,14 @@ async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
 class Waker:
     """Gathers notes for a moment, then rings each key once."""
 
-    def __init__(self, doorbells: Doorbells, window: Window) -> None:
+    def __init__(
+        self, doorbells: Doorbells, windows: Windows, *, first_look_within: timedelta = _FIRST_LOOK_WITHIN
+    ) -> None:
         self._doorbells = doorbells
-        self._window = window
+        self._first_look_within = first_look_within
+        self.windows = windows
         self._bells: dict[UUID, _Bell] = {}
-        self._noted: dict[UUID, int] = {}
+        self._noted: dict[UUID, _Note] = {}
         self._has_notes = asyncio.Event()
         self._limit = asyncio.Semaphore(_RINGS_AT_ONCE)
         self._tidied_at = 0.0
@@ -69,10 +85,11 @@ class Waker:
         """How many doorbells are remembered."""
         return len(self._bells)
 
-    def note(self, batch_key: UUID, *, items: int, has_deadline: bool = False) -> None:
+    def note(self, batch_key: UUID, place: Place, *, items: int, has_deadline: bool = False) -> None:
         """Say that a key got items; costs nothing and never fails. A deadline may close the window at any moment."""
-        counted = self._window.max_items if has_deadline else items
-        self._noted[batch_key] = self._noted.get(batch_key, 0) + counted
+        note = self._noted.setdefault(batch_key, _Note(place=place))
+        note.items += items
+        note.is_urgent |= has_deadline
         self._has_notes.set()
 
     async def run(self) -> None:
@@ -85,42 +102,46 @@ class Waker:
             await self._ring_all(noted)
             self._forget_old_bells()
 
-    async def _ring_all(self, noted: Mapping[UUID, int]) -> None:
+    async def _ring_all(self, noted: Mapping[UUID, _Note]) -> None:
+        await self.windows.refresh()
         errors = await asyncio.gather(
-            *(self._ring(key, items) for key, items in noted.items()), return_exceptions=True
+            *(self._ring(key, note) for key, note in noted.items()), return_exceptions=True
         )
         lost = {key: error for key, error in zip(noted, errors, strict=True) if error is not None}
         if lost:
             first = next(iter(lost.values()))
             log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(first) or repr(first))
         for key in lost:
-            asyncio.get_running_loop().call_later(_RING_AGAIN_SECONDS, partial(self.note, key, items=0))
+            again = partial(self.note, key, noted[key].place, items=0)
+            asyncio.get_running_loop().call_later(_RING_AGAIN_SECONDS, again)
 
-    async def _ring(self, batch_key: UUID, items: int) -> None:
+    async def _ring(self, batch_key: UUID, note: _Note) -> None:
         now = asyncio.get_running_loop().time()
-        bell = self._bells.setdefault(batch_key, _Bell(noted_at=now))
+        window = self.windows.of(note.place)
+        bell = self._bells.setdefault(batch_key, _Bell(place=note.place, noted_at=now))
         bell.noted_at = now
-        bell.items += items
-        is_full = bell.items >= self._window.max_items
+        bell.items += window.max_items if note.is_urgent else note.items
+        is_full = bell.items >= window.max_items
         if now < bell.waits_until and not is_full:
             self._follow(batch_key, bell)
             return
         bell.is_followed = False
+        delay = min(window.quiet, self._first_look_within)
         async with self._limit:
-            is_new = await self._doorbells.ring(batch_key, delay=self._window.quiet)
+            is_new = await self._doorbells.ring(batch_key, delay=delay)
             if is_full:
                 await self._doorbells.hasten(batch_key)
         if is_full:
-            bell.items, bell.waits_until = bell.items % self._window.max_items, 0.0
+            bell.items, bell.waits_until = bell.items % window.max_items, 0.0
         else:
             lasts = _NEW_BELL_LASTS if is_new else _OLD_BELL_LASTS
-            bell.waits_until = now + lasts * self._window.quiet.total_seconds()
+            bell.waits_until = now + lasts * delay.total_seconds()
 
     def _follow(self, batch_key: UUID, bell: _Bell) -> None:
         """Ring again when the bell should sound: another process may have made it sound before this item came."""
         if not bell.is_followed:
             bell.is_followed = True
-            again = partial(self.note, batch_key, items=0)
+            again = partial(self.note, batch_key, bell.place, items=0)
             asyncio.get_running_loop().call_at(bell.waits_until, again)
 
     def _forget_old_bells(self) -> None:
@@ -128,5 +149,5 @@ class Waker:
         if now < self._tidied_at + _TIDY_EVERY_SECONDS:
             return
         self._tidied_at = now
-        horizon = now - self._window.linger.total_seconds()
+        horizon = now - self.windows.default.linger.total_seconds()
         self._bells = {key: bell for key, bell in self._bells.items() if bell.noted_at > horizon}

@@ -161,6 +161,10 @@ def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> W
             waits = [item for item in request.items if item.batch_wait_reason is not None]
             if not waits:
                 return Wait(reason=None, until=None)
+            if request.is_paused and any(
+                item.batch_wait_reason is not WaitReason.RECONCILING for item in waits
+            ):
+                return Wait(reason=WaitReason.PAUSED, until=None)
             first = min(waits, key=lambda item: item.batch_not_before or moment)
             if request.hold is not None and (first.batch_not_before or moment) <= moment:
                 return Wait(reason=request.hold.reason, until=request.hold.until)
@@ -170,6 +174,8 @@ def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> W
 
 
 def _wait_of_accepted(request: RequestView, now: datetime) -> Wait:
+    if request.is_paused:
+        return Wait(reason=WaitReason.PAUSED, until=None)
     if request.hold is not None:
         return Wait(reason=request.hold.reason, until=request.hold.until)
     is_early = request.not_before is not None and request.not_before > now

@@ -123,8 +123,9 @@ async def ring_lost_bells(deps: WorkerDeps) -> int:
     async with deps.database.connection() as connection:
         keys = await lanes.overdue_keys(
             connection,
-            items_for=_EVERYTHING if has_lost_all else deps.settings.batch_linger + _BELL_GRACE,
+            items_for=_EVERYTHING if has_lost_all else _BELL_GRACE,
             batches_for=_EVERYTHING if has_lost_all else _BELL_GRACE,
+            linger=deps.settings.batch_linger,
             limit=_MOST_RINGS,
         )
     rung = 0

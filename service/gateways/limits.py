@@ -16,6 +16,7 @@ from service.core.outcomes import (
     Released,
     Throttled,
 )
+from service.core.workspaces import NOTHING_OWN, OwnSettings, Place
 from service.gateways.vendor.classify import is_service_error
 
 CREATE_PACKAGE = "create_package"
@@ -32,11 +33,12 @@ class Limits:
     """What may be called; a rate of 0 is no limit."""
 
     rate: float
+    #: Of a workspace without a rate of its own.
     workspace_rate: float
     concurrency: int
     #: How long a permit counts as a running call when nobody hands it back.
     permit_life: timedelta
-    #: Calls at once of one workspace; 0 is no limit.
+    #: Calls at once of a workspace without a number of its own; 0 is no limit.
     workspace_concurrency: int = 0
     #: Share of first calls that may be retried.
     retry_share: float = 0.2
@@ -66,11 +68,28 @@ class Asking:
     workspace: str
     #: Whether an earlier call for the same batch failed.
     is_retry: bool = False
+    #: What the workspace has of its own.
+    own: OwnSettings = NOTHING_OWN
+    #: When the workspace was resumed, if that was a moment ago.
+    resumed_at: datetime | None = None
 
     @property
-    def place(self) -> str:
+    def place(self) -> Place:
         """The workspace within its project."""
-        return f"{self.project_id}/{self.workspace}"
+        return Place(project_id=self.project_id, workspace=self.workspace)
+
+    def workspace_rate(self, limits: Limits) -> float:
+        """Return the calls a second that the workspace may make; 0 is no limit."""
+        return limits.workspace_rate if self.own.rate is None else self.own.rate
+
+    def workspace_concurrency(self, limits: Limits) -> int:
+        """Return the calls at once that the workspace may make; 0 is no limit."""
+        return limits.workspace_concurrency if self.own.concurrency is None else self.own.concurrency
+
+    @property
+    def resumption(self) -> str:
+        """Name the resumption of the workspace, so that the limiter knows one that it has heard of; 0 for none."""
+        return "0" if self.resumed_at is None else str(self.resumed_at.timestamp())
 
 
 def what_happened(outcome: Outcome | None) -> str:

@@ -115,21 +115,22 @@ class Permits:
     async def _ask_once(self, asking: Asking) -> Permit | Refused | None:
         """Ask the script; None where the limiter has no memory."""
         permit_id = uuid4().hex
-        limits = self._limits
+        limits, workspace_rate = self._limits, asking.workspace_rate(self._limits)
         arguments: list[str | int | float] = [
             _interval_ms(limits.rate),
             tolerance_of(limits.rate),
-            _interval_ms(limits.workspace_rate),
-            tolerance_of(limits.workspace_rate),
+            _interval_ms(workspace_rate),
+            tolerance_of(workspace_rate),
             limits.concurrency,
             permit_id,
             _milliseconds(limits.permit_life),
             asking.batch_key.hex,
-            limits.workspace_concurrency,
+            asking.workspace_concurrency(limits),
             int(asking.is_retry),
             limits.retry_share,
             _milliseconds(limits.retry_period),
             int(self._credential.has_to_prove_itself),
+            asking.resumption,
         ]
         try:
             with translated():
@@ -152,7 +153,7 @@ class Permits:
         arguments: list[str | int | float] = [
             permit.permit_id,
             self._limits.rate,
-            self._limits.workspace_rate,
+            asking.workspace_rate(self._limits),
         ]
         with translated():
             answer = await self._run(self._write, self._keys.of_write(asking), arguments)
@@ -196,7 +197,7 @@ class Permits:
             "nothing" if happened == "failed" and policy is None else happened,
             _milliseconds(pause or timedelta(0)),
             permit.refusals,
-            asking.place,
+            str(asking.place),
             int(permit.cost_retry),
             _milliseconds(policy.pause) if policy else 0,
             _milliseconds(policy.cap) if policy else 0,

@@ -19,6 +19,12 @@ LONGEST_CALL = 0.8 * CALL_TIMEOUT
 DENIED_ITEMS = (
     "SELECT DISTINCT pending_item_id FROM release_items WHERE state IN ('rejected', 'failed', 'expired')"
 )
+BEGUN_BETWEEN = """
+SELECT count(*)
+FROM attempts AS a
+JOIN batches AS b ON b.id = a.batch_id
+WHERE b.workspace = $1 AND a.started_at > to_timestamp($2) AND a.started_at < to_timestamp($3)
+"""
 TABLES = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"
 
 
@@ -34,6 +40,7 @@ async def check_all(world: World, history: History) -> None:
     await assert_one_row_per_key(world, history)
     await assert_only_bad_items_are_denied(world)
     assert_calls_keep_the_limits(world.links["vendor"].passages)
+    await assert_pauses_were_kept(world)
     await assert_audit_is_clean(world)
     await assert_no_secret_is_kept(world)
     assert world.deaths == [], "processes ended of their own accord"
@@ -55,6 +62,16 @@ async def assert_only_bad_items_are_denied(world: World) -> None:
         await connection.close()
 
     assert denied <= set(world.poisoned), f"denied without reason: {denied - set(world.poisoned)}"
+
+
+async def assert_pauses_were_kept(world: World) -> None:
+    """No call was begun for a workspace between the answer to its pause and the order to resume it."""
+    begun = [
+        await fetch_value(world.postgres.url, BEGUN_BETWEEN, pause.workspace, pause.begins, pause.ends)
+        for pause in world.pauses
+    ]
+
+    assert begun == [0] * len(world.pauses)
 
 
 async def assert_audit_is_clean(world: World) -> None:

@@ -2,16 +2,23 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tests.chaos.schedule import Fault
-from tests.chaos.world import World, end_process
+from tests.chaos.world import Pause, World, end_process
 from tests.support.link import Mode
+from tests.support.sql import fetch_value
+
+BUSIEST_WORKSPACE = """
+SELECT workspace FROM release_items WHERE state = 'waiting' GROUP BY workspace ORDER BY count(*) DESC LIMIT 1
+"""
 
 
 async def inflict_all(world: World, tracks: Sequence[Sequence[Fault]]) -> None:
@@ -36,6 +43,8 @@ async def inflict(world: World, fault: Fault) -> None:
             await _befall_vendor(world, fault)
         case "flush", _:
             await _flush(world)
+        case "pause" | "slow", _:
+            await _operate(world, fault)
         case "kill" | "stop", "postgres" | "valkey":
             await _take_server_away(world, fault)
         case "freeze", name:
@@ -56,6 +65,30 @@ async def _flush(world: World) -> None:
     with suppress(RedisError):
         async with Redis.from_url(world.valkey.url) as redis:
             await redis.flushall()
+
+
+async def _operate(world: World, fault: Fault) -> None:
+    """Pause a workspace in which something waits, or slow it down, and let it go again."""
+    workspace = await _busiest_workspace(world)
+    if workspace is None:
+        return
+    if fault.kind == "slow":
+        await world.order("PUT", workspace, "settings", {"rate": 1, "max_items": 2})
+        await asyncio.sleep(fault.lasts)
+        await world.order("PUT", workspace, "settings", {"rate": None, "max_items": None})
+        return
+    await world.order("POST", workspace, "pause", {"reason": str(fault)})
+    paused_at = time.time()
+    await asyncio.sleep(fault.lasts)
+    world.pauses.append(Pause(workspace=workspace, begins=paused_at, ends=time.time()))
+    await world.order("POST", workspace, "resume", {})
+
+
+async def _busiest_workspace(world: World) -> str | None:
+    with suppress(OSError, asyncpg.PostgresError):
+        found: str | None = await fetch_value(world.postgres.url, BUSIEST_WORKSPACE)
+        return found
+    return None
 
 
 async def _take_server_away(world: World, fault: Fault) -> None:

@@ -119,6 +119,10 @@ def _draw_vendor(random: Random) -> tuple[str, str, float, Mapping[str, object]]
     return "faults", "emulator", random.uniform(1.0, 5.0), faults
 
 
+def _draw_operator(random: Random) -> tuple[str, str, float, Mapping[str, object]]:
+    return random.choice(("pause", "pause", "slow")), "workspace", random.uniform(0.3, 3.0), {}
+
+
 def _draw_rule(random: Random) -> dict[str, object]:
     fault = random.choice((*VENDOR_FAULTS, FaultName.LATE_EFFECT.value, FaultName.LATE_EFFECT.value))
     rule: dict[str, object] = {"fault": fault, "share": random.choice((0.1, 0.3, 0.6))}
@@ -137,5 +141,6 @@ _TRACKS: Mapping[str, _Track] = MappingProxyType(
         "servers": _Track(draw=_draw_server, pause=(2.0, 6.0)),
         "links": _Track(draw=_draw_link, pause=(0.5, 3.0)),
         "vendor": _Track(draw=_draw_vendor, pause=(0.2, 1.5)),
+        "operators": _Track(draw=_draw_operator, pause=(0.5, 2.0)),
     }
 )

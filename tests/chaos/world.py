@@ -2,17 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import parse_qs, quote, urlsplit
 
+import aiohttp
+
 from service.commands.keys import create_key
 from service.embedded.postgres import EmbeddedPostgres
 from service.embedded.valkey import EmbeddedValkey
-from service.emulator.config import EmulatorConfig
+from service.emulator.config import DEFAULT_PROJECT_ID, EmulatorConfig
 from service.gateways.migrate import migrate
 from tests.chaos.schedule import APIS, WORKERS
 from tests.support.emulator import UNLIMITED, EmulatorProcess
@@ -61,6 +65,15 @@ class Slot:
     is_ended_by_us: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """From the answer to a pause until somebody asked for its end, in Unix seconds."""
+
+    workspace: str
+    begins: float
+    ends: float
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """Servers, links, emulator and processes of a run."""
@@ -79,6 +92,7 @@ class World:
     #: Items that the vendor refuses.
     poisoned: list[str] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
 
     def api_url(self, number: int) -> str:
         """Return the base URL of an HTTP process."""
@@ -90,6 +104,18 @@ class World:
         if poisoned:
             self.poisoned += poisoned
             await self.emulator.patch_faults({"poisoned_items": self.poisoned})
+
+    async def order(self, method: str, workspace: str, action: str, members: Mapping[str, object]) -> None:
+        """Settle something for a workspace, at one HTTP process or the other, until it is answered."""
+        path = f"/v1/workspaces/{DEFAULT_PROJECT_ID}/{workspace}/{action}"
+        for number in cycle(range(len(APIS))):
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self.stack.http.request(
+                    method, self.api_url(number) + path, json=members, timeout=aiohttp.ClientTimeout(total=5)
+                ) as response:
+                    if response.status == HTTPStatus.OK:
+                        return
+            await asyncio.sleep(0.1)  # asks again; nothing waits for it
 
     def fill(self, name: str) -> None:
         """Start the process of a slot; it may have to wait for a server."""
@@ -133,7 +159,9 @@ async def running_world(directory: Path, *, already_packaged: str = "strict") ->
             )
         )
         await migrate(postgres.url)
-        created = await create_key(postgres.url, name="chaos", scopes=["read", "submit"], workspaces=["*/*"])
+        created = await create_key(
+            postgres.url, name="chaos", scopes=["read", "submit", "operate"], workspaces=["*/*"]
+        )
         faults = {**GOOD_DAY, "already_packaged": already_packaged}
         emulator = await stack.enter_async_context(EmulatorProcess(directory, faults=faults))
         sockets = stack.enter_context(server_directory())

@@ -22,9 +22,10 @@ from service.core.planning import (
     Window,
     decide_window,
     package_name,
+    share_of_overtaken,
 )
 from service.flow.batch import plan_batch
-from service.gateways.store.batches import Claimed, ClaimedItem
+from service.gateways.store.claiming import Claimed, ClaimedItem
 
 START = datetime(2026, 5, 13, 3, 21, tzinfo=UTC)
 WINDOW = Window(max_items=100, quiet=timedelta(seconds=0.2), linger=timedelta(seconds=2))
@@ -165,12 +166,30 @@ def test_the_call_of_an_open_window_falls_before_its_deadline(
             ClosedBy.DEADLINE,
         ),
         (Waiting(count=100, oldest=START, newest=START, nearest_deadline=None), 0.0, ClosedBy.SIZE),
+        (
+            Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=START),
+            0.1,
+            ClosedBy.FLUSH,
+        ),
+        (
+            Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=START + LATER),
+            0.3,
+            ClosedBy.QUIET,
+        ),
     ],
-    ids=["quiet", "linger", "deadline", "size"],
+    ids=["quiet", "linger", "deadline", "size", "flush", "quiet before a flush"],
 )
 def test_a_closed_window_says_why(waiting: Waiting, age: float, closed_by: ClosedBy) -> None:
-    """Each of the four rules closes a window under its own name."""
+    """Each of the rules closes a window under its own name."""
     assert Close(closed_by=closed_by) == decide_window(waiting, WINDOW, now=START + timedelta(seconds=age))
+
+
+def test_a_flush_closes_no_window_over_what_came_later() -> None:
+    """Only what was due when somebody flushed leaves at once."""
+    flushed_at = START - timedelta(microseconds=1)
+    waiting = Waiting(count=9, oldest=START, newest=START, nearest_deadline=None, flushed_at=flushed_at)
+
+    assert isinstance(decide_window(waiting, WINDOW, now=START), KeepOpen)
 
 
 def test_a_call_at_the_end_of_linger_still_falls_inside_it() -> None:
@@ -237,3 +256,11 @@ def test_a_planned_batch_carries_what_was_claimed(chosen: str | None) -> None:
     )
     assert (batch.epoch, batch.attempt_number, batch.counted_attempts) == (1, 1, 0)
     assert batch.package_name == (chosen or package_name(batch_id, workspace="w", chosen=None))
+
+
+@pytest.mark.parametrize("max_items", range(1, VENDOR_MAX_ITEMS + 1))
+def test_a_batch_has_places_for_the_urgent_and_for_the_overtaken(max_items: int) -> None:
+    """Half of them are for those who were overtaken for long; where there is one place, they take turns."""
+    shares = [share_of_overtaken(max_items, is_their_turn=is_their_turn) for is_their_turn in (False, True)]
+
+    assert shares == ([0, 1] if max_items == 1 else [max_items // 2] * 2)

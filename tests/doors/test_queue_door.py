@@ -20,7 +20,7 @@ from redis.asyncio import ConnectionPool
 from service.doors.queue import release_request
 from service.embedded.postgres import EmbeddedPostgres
 from service.flow.group_commit import Acceptor
-from service.flow.intake import Intake
+from service.flow.intake import Intake, own_windows_of
 from service.flow.ring import Waker
 from service.flow.waiting_room import WaitingRoom
 from service.gateways.migrate import migrate
@@ -256,7 +256,7 @@ async def test_a_job_that_meets_an_outage_of_postgres_is_accepted_later(
 async def test_a_job_that_takes_too_long_stays_on_the_queue(database_url: str, redis_url: str) -> None:
     """It is given up, as with a PostgreSQL that hangs; that is no reason to drop it."""
     async with worker_deps(database_url, redis_url, RELEASE_PROJECT_ID="p") as deps:
-        waker = Waker(deps.doorbells, deps.settings.window)
+        waker = Waker(deps.doorbells, own_windows_of(deps))
         room = WaitingRoom(deps.database, deps.settings.caps)
         never_commits = Intake(acceptor=Acceptor(deps.database, waker, room), waker=waker, room=room)
         now = datetime.now(UTC)

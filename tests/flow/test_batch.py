@@ -12,7 +12,7 @@ from service.core.errors import DatabaseUnavailable
 from service.core.model import ClosedBy, WaitReason
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
-from service.flow.batch import Due, claim_batch, look_later
+from service.flow.batch import Due, answer_doorbell, claim_batch, look_later
 from service.gateways.limits import Asking
 from service.gateways.queue import DOORBELL_QUEUE, bell_id, now_ms
 from service.gateways.store import lanes
@@ -33,6 +33,8 @@ PUT_BACK = """
 WITH over AS (UPDATE attempts SET outcome = 'not_sent', finished_at = now())
 UPDATE batches SET state = 'sealed', worker = NULL, lease_expires_at = NULL
 """
+
+PAUSE = "INSERT INTO workspaces (project_id, workspace, paused_at) VALUES ('p', 'w', now())"
 
 
 @asynccontextmanager
@@ -93,3 +95,17 @@ async def test_a_key_takes_the_place_that_its_own_call_has_left(
 
     assert sounds_at is not None
     assert (sounds_at <= now) is has_called
+
+
+async def test_what_is_paused_asks_for_no_permit_and_rings_no_bell(database_url: str, redis_url: str) -> None:
+    """A look at a key of a paused workspace leaves nothing in the limiter and no doorbell, however much is due."""
+    async with worker_deps(database_url, redis_url, RELEASE_BATCH_QUIET_SECONDS="0") as deps:
+        asking = await accepted(deps)
+        async with deps.database.connection() as connection:
+            await connection.execute(PAUSE)
+        has_called = await answer_doorbell(deps, asking.batch_key)
+        await look_later(deps, asking.batch_key, has_called=has_called)
+        asked = await deps.redis.keys("release:permits:none:create_package*")
+        bells = await deps.redis.zcard(DOORBELL_QUEUE)
+
+    assert (has_called, asked, bells) == (False, [], 0)

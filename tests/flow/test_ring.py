@@ -9,13 +9,21 @@ import pytest
 from arq.connections import ArqRedis
 
 from service.background import running
+from service.core.errors import DatabaseUnavailable
 from service.core.planning import Window
+from service.core.workspaces import OwnSettings, Place
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
+from service.flow.windows import ReadWindows, Windows
 from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis
 from tests.support.waiting import eventually
 
 KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
+PLACE = Place(project_id="p", workspace="w")
+
+
+async def no_own_windows() -> dict[Place, OwnSettings]:
+    return {}
 
 
 class Bell:
@@ -41,14 +49,22 @@ class Bell:
 
 
 @asynccontextmanager
-async def ringing(url: str, *, quiet: float = 0.5, linger: float = 2.0) -> AsyncIterator[Bell]:
+async def ringing(
+    url: str,
+    *,
+    quiet: float = 0.5,
+    linger: float = 2.0,
+    read: ReadWindows = no_own_windows,
+    first_look_within: timedelta = timedelta(hours=2),
+) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
     doorbells = Doorbells(redis)
-    waker = Waker(doorbells, window)
+    waker = Waker(doorbells, Windows(window, read=read), first_look_within=first_look_within)
+    bell = Bell(redis, doorbells, waker)
     try:
-        async with running(waker.run()):
-            yield Bell(redis, doorbells, waker)
+        async with running(bell.waker.run()):
+            yield bell
     finally:
         await redis.aclose()
 
@@ -56,7 +72,7 @@ async def ringing(url: str, *, quiet: float = 0.5, linger: float = 2.0) -> Async
 async def test_a_note_rings_after_the_quiet_time(redis_url: str) -> None:
     """One item of a key leads to one doorbell that sounds after the quiet time."""
     async with ringing(redis_url, quiet=60.0) as bell:
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         waiting = await eventually(bell.waiting)
 
     assert len(waiting) == 1
@@ -68,10 +84,10 @@ async def test_many_notes_share_one_doorbell_a_key(redis_url: str) -> None:
     keys = [uuid4() for _ in range(20)]
     async with ringing(redis_url, quiet=60.0) as bell:
         for key in keys * 5:
-            bell.waker.note(key, items=1)
+            bell.waker.note(key, PLACE, items=1)
         waiting = await eventually(bell.waiting)
         await eventually(lambda: has_bells(bell, 20))
-        bell.waker.note(keys[0], items=1)
+        bell.waker.note(keys[0], PLACE, items=1)
 
         assert waiting
         assert len(await bell.waiting()) == 20
@@ -84,10 +100,10 @@ async def has_bells(bell: Bell, count: int) -> bool:
 async def test_a_full_batch_rings_at_once(redis_url: str) -> None:
     """When a key has as many items as a batch holds, its doorbell sounds now."""
     async with ringing(redis_url, quiet=60.0) as bell:
-        bell.waker.note(KEY, items=9)
+        bell.waker.note(KEY, PLACE, items=9)
         await eventually(lambda: has_bells(bell, 1))
         early = await bell.waiting()
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: is_due(bell))
 
     assert min(early.values()) > 50.0
@@ -100,7 +116,7 @@ async def is_due(bell: Bell) -> bool:
 async def test_a_deadline_rings_at_once(redis_url: str) -> None:
     """An item with a deadline may close the window early, so somebody looks now."""
     async with ringing(redis_url, quiet=60.0) as bell:
-        bell.waker.note(KEY, items=1, has_deadline=True)
+        bell.waker.note(KEY, PLACE, items=1, has_deadline=True)
         await eventually(lambda: has_bells(bell, 1))
         await eventually(lambda: is_due(bell))
 
@@ -108,10 +124,10 @@ async def test_a_deadline_rings_at_once(redis_url: str) -> None:
 async def test_an_item_after_a_doorbell_that_sounded_early_is_not_forgotten(redis_url: str) -> None:
     """Another process may make a doorbell sound early; an item that comes after that has one of its own in time."""
     async with ringing(redis_url, quiet=0.5) as bell:
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 1))
         await bell.consume()
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         waiting = await eventually(bell.waiting, within=1.0)
 
     assert len(waiting) == 1
@@ -122,10 +138,10 @@ async def test_redis_may_go_and_come_back(own_valkey: EmbeddedValkey) -> None:
     async with ringing(own_valkey.url) as bell:
         await own_valkey.stop()
         for _ in range(50):
-            bell.waker.note(uuid4(), items=1)
+            bell.waker.note(uuid4(), PLACE, items=1)
         await eventually(lambda: bell.waker.remembered == 50)
         await own_valkey.start()
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: rings_for(bell, KEY), within=10.0)
 
 
@@ -137,11 +153,11 @@ async def test_keys_that_are_quiet_are_forgotten(redis_url: str) -> None:
     """What is remembered of a key goes when it has had no items for a while."""
     async with ringing(redis_url, quiet=0.01, linger=0.05) as bell:
         for _ in range(200):
-            bell.waker.note(uuid4(), items=1)
+            bell.waker.note(uuid4(), PLACE, items=1)
         await eventually(lambda: bell.waker.remembered >= 200)
 
         def is_tidy() -> bool:
-            bell.waker.note(KEY, items=1)
+            bell.waker.note(KEY, PLACE, items=1)
             return bell.waker.remembered <= 1
 
         await eventually(is_tidy, within=5.0, every=0.1)
@@ -151,7 +167,7 @@ async def test_keys_that_are_quiet_are_forgotten(redis_url: str) -> None:
 async def test_more_than_a_batch_at_once_rings_at_once(redis_url: str, items: int) -> None:
     """One note of a batch or more needs no waiting for others."""
     async with ringing(redis_url, quiet=60.0) as bell:
-        bell.waker.note(KEY, items=items)
+        bell.waker.note(KEY, PLACE, items=items)
         await eventually(lambda: has_bells(bell, 1))
         await eventually(lambda: is_due(bell))
 
@@ -160,7 +176,7 @@ async def test_a_look_far_away_keeps_nobody_from_ringing(redis_url: str) -> None
     """A doorbell for a later time is not taken for the one that a new item needs."""
     async with ringing(redis_url, quiet=0.5) as bell:
         await bell.doorbells.ring_later(KEY, delay=timedelta(hours=1))
-        bell.waker.note(KEY, items=1)
+        bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 2))
 
         assert min((await bell.waiting()).values()) < 1.0
@@ -174,3 +190,49 @@ async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> N
         waiting = await bell.waiting()
 
         assert [round(seconds / 60) for seconds in waiting.values()] == [5]
+
+
+async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_url: str) -> None:
+    """Its quiet time and its size count, beside those of all others; and a change once it is told of."""
+    own = {PLACE: OwnSettings(quiet=timedelta(seconds=600), max_items=2)}
+    other, alone = uuid4(), uuid4()
+
+    async def own_windows() -> dict[Place, OwnSettings]:
+        return own
+
+    async with ringing(redis_url, quiet=60.0, read=own_windows) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        bell.waker.note(other, Place(project_id="p", workspace="other"), items=1)
+        await eventually(lambda: has_bells(bell, 2))
+        waits = sorted((await bell.waiting()).values())
+        bell.waker.note(KEY, PLACE, items=1)
+        await eventually(lambda: is_due(bell))
+        own[PLACE] = OwnSettings(quiet=timedelta(seconds=6_000))
+        bell.waker.windows.forget()
+        bell.waker.note(alone, PLACE, items=1)
+        await eventually(lambda: has_bells(bell, 3))
+        longest = max((await bell.waiting()).values())
+
+    assert waits[0] <= 60.0
+    assert 550.0 < waits[1] <= 600.0
+    assert 5_500.0 < longest <= 6_000.0
+
+
+async def test_doorbells_are_rung_while_postgres_is_away(redis_url: str) -> None:
+    """Whoever cannot read the windows goes by those that it knows."""
+
+    async def away() -> dict[Place, OwnSettings]:
+        raise DatabaseUnavailable("away")
+
+    async with ringing(redis_url, quiet=60.0, read=away) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        await eventually(lambda: has_bells(bell, 1))
+
+
+async def test_a_long_window_is_looked_at_soon(redis_url: str) -> None:
+    """It may have become shorter a moment ago, which only the look can tell; so nobody waits for it unseen."""
+    async with ringing(redis_url, quiet=60.0, first_look_within=timedelta(seconds=5)) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        waiting = await eventually(bell.waiting)
+
+    assert max(waiting.values()) <= 5.0

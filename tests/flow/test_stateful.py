@@ -33,8 +33,9 @@ from service.core.outcomes import NO_WORDS, CallReport, InDoubt, Outcome, Reject
 from service.core.reconciling import ListedPackage, Look, Sought, Unreadable, judge_look
 from service.core.refusal import plan_split
 from service.core.resolution import Decision, Resolution
+from service.core.workspaces import Place
 from service.deps import WorkerDeps
-from service.flow import sweep
+from service.flow import sweep, workspaces
 from service.flow.accept_group import Accepted, ItemConflict, accept_group
 from service.flow.audit import audit
 from service.flow.batch import Due, claim_batch
@@ -55,6 +56,7 @@ APPLICANTS = st.sampled_from(["ann", "ann", "ann", "eve"])
 REQUESTS = st.tuples(st.lists(st.sampled_from(ITEMS), min_size=1, max_size=4, unique=True), APPLICANTS)
 MOST_REQUESTS = 8
 RARELY = st.sampled_from([False, False, True])
+PLACE = Place(project_id="p", workspace="w")
 #: The vendor never takes it.
 POISON = "l"
 #: Far more than anything here takes: the audit's rules of time are not what is tried.
@@ -70,7 +72,7 @@ PATIENT = Patience.of(
 NO = VendorError(
     status=400, error_code="DLF.3051", error_msg="The request parameter is invalid.", request_id=None
 )
-TABLES = "release_requests, batches, attempts, release_items, request_events, holds"
+TABLES = "release_requests, batches, attempts, release_items, request_events, holds, workspaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,7 @@ class Flow(RuleBasedStateMachine):
         self.vendor = Vendor()
         self.stands: set[str] = set()
         self.submitted = 0
+        self.is_paused = False
         self.claims: list[Batch] = []
         #: Calls that were made; their workers may have died, or may still want to settle.
         self.called: list[tuple[Batch, Outcome]] = []
@@ -178,7 +181,7 @@ class Flow(RuleBasedStateMachine):
 
     def possible(self) -> list[Callable[[st.DataObject], None]]:
         """Return what can happen, as the items stand and the workers are."""
-        possible: list[Callable[[st.DataObject], None]] = []
+        possible: list[Callable[[st.DataObject], None]] = [self.pause_or_resume]
         if self.stands & {"waiting", "batched", "in_doubt"}:
             possible += [self.claim, self.claim]
         if self.claims:
@@ -195,7 +198,7 @@ class Flow(RuleBasedStateMachine):
         possible += [action for state, action in by_state if state in self.stands]
         if "waiting" in self.stands and self.submitted == MOST_REQUESTS:
             possible += [self.let_deadlines_pass]
-        return possible or [self.look]
+        return possible
 
     def claim(self, data: st.DataObject) -> None:
         """Claim a sealed batch whose time has passed, or else seal what waits under a key."""
@@ -204,9 +207,22 @@ class Flow(RuleBasedStateMachine):
         self.execute("UPDATE batches SET not_before = now() WHERE state = 'sealed'")
         for closed_by in (None, ClosedBy.QUIET):
             claimed = self.do(claim_batch(self.deps, Due(asking=asking, closed_by=closed_by)))
+            assert claimed is None or not self.is_paused
             if claimed is not None:
                 self.claims.append(claimed.batch)
                 return
+
+    def pause_or_resume(self, _: st.DataObject) -> None:
+        """Have an operator pause the workspace, or resume it."""
+        order = workspaces.Order(
+            place=PLACE, visible=("%",), actor="operator", reason=None, http_request_id="test"
+        )
+        act = workspaces.resume if self.is_paused else workspaces.pause
+        view = self.do(act(self.deps, order))
+        self.is_paused = not self.is_paused
+
+        assert view is not None
+        assert view.governance.is_paused is self.is_paused
 
     def call(self, data: st.DataObject) -> None:
         """Call for a claim, if it still holds; the request may be lost on its way."""

@@ -32,6 +32,34 @@ MUTATIONS = (
         test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
     ),
     Mutation(
+        guard="nobody is overtaken for ever",
+        file="service/core/planning.py",
+        old="return max_items // 2 if max_items > 1 else int(is_their_turn)",
+        new="return 0 if max_items > 1 or is_their_turn else 0",
+        test="tests/gateways/store/test_claiming.py::test_a_low_item_is_taken_soon_whatever_comes_with_a_higher_priority",
+    ),
+    Mutation(
+        guard="a pause that was committed before a claim wins",
+        file="service/gateways/store/claiming.py",
+        old="WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at IS NOT NULL",
+        new="WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at > now() + interval '1 day'",
+        test="tests/gateways/store/test_claiming.py::test_nothing_of_a_paused_workspace_is_claimed",
+    ),
+    Mutation(
+        guard="a batch that is to be sent again waits while its workspace is paused",
+        file="service/gateways/store/claiming.py",
+        old="            AND w.paused_at IS NULL\n",
+        new="",
+        test="tests/gateways/store/test_claiming.py::test_nothing_of_a_paused_workspace_is_claimed",
+    ),
+    Mutation(
+        guard="workers send nothing of what is paused",
+        file="service/flow/batch.py",
+        old="if asking is None or lane.is_paused:",
+        new="if asking is None:",
+        test="tests/flow/test_batch.py::test_what_is_paused_asks_for_no_permit_and_rings_no_bell",
+    ),
+    Mutation(
         guard="an expired lease means in doubt, not send again",
         file="service/gateways/store/expiring.py",
         old="state = 'in_doubt', epoch = epoch + 1, lease_expires_at = NULL",
@@ -89,7 +117,7 @@ MUTATIONS = (
     ),
     Mutation(
         guard="a part of one item has the doubts of the batch that it was parted from",
-        file="service/gateways/store/batches.py",
+        file="service/gateways/store/claiming.py",
         old="CASE item_count WHEN 1 THEN parent_id END AS parent_id",
         new="NULL::uuid AS parent_id",
         test="tests/gateways/store/test_splitting.py::test_a_part_of_one_item_is_claimed_with_the_doubts_that_it_comes_from",

@@ -162,6 +162,28 @@ class Stack:
         await eventually(all_at_rest, within=within, every=0.2, what=f"{len(left)} requests at rest")
         return [seen[request_id] for request_id in ids]
 
+    async def operate(
+        self, workspace: str, action: str, *, method: str = "POST", **members: object
+    ) -> dict[str, Any]:
+        """Pause, resume or flush a workspace, or put its settings, and return it."""
+        address = f"{self.url}/v1/workspaces/{DEFAULT_PROJECT_ID}/{workspace}/{action}"
+        async with self.http.request(method, address, json=members) as response:
+            assert response.status == 200, await response.text()
+            shown: dict[str, Any] = await response.json()
+            return shown
+
+    async def settle(self, workspace: str, **members: object) -> dict[str, Any]:
+        """Change settings of a workspace, and return it."""
+        return await self.operate(workspace, "settings", method="PUT", **members)
+
+    async def workspace(self, workspace: str) -> dict[str, Any]:
+        """Show a workspace."""
+        address = f"{self.url}/v1/workspaces/{DEFAULT_PROJECT_ID}/{workspace}"
+        async with self.http.get(address) as response:
+            assert response.status == 200, await response.text()
+            shown: dict[str, Any] = await response.json()
+            return shown
+
     async def batch(self, batch_id: str) -> dict[str, Any]:
         """Show a batch."""
         async with self.http.get(f"{self.url}/v1/batches/{batch_id}") as response:

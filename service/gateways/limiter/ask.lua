@@ -15,7 +15,7 @@
 -- ARGV: 1 operation interval, 2 its tolerance, 3 workspace interval, 4 its tolerance (interval 0 = no limit),
 --       5 most calls at once, 6 permit id, 7 its life, 8 batch key, 9 most calls at once of the workspace (0 = no limit),
 --       10 whether the call is a retry, 11 share of first calls that may be retried, 12 period of one retry besides,
---       13 whether the credential has to prove itself
+--       13 whether the credential has to prove itself, 14 the workspace's last resumption (0 = none of late)
 -- Answers {1, refusals, whether it cost a retry} when granted, else {0, reason, wait}. A limiter without memory answers
 -- {0, 'unborn', 0}: it gives no permit before the breakers were put back.
 
@@ -29,11 +29,13 @@ local MOST_AWAITED = 100
 local NUMBERS_KEPT = 120000 -- of a scope, after its last use
 local MOST_RETRIES = 10 -- that the budget saves up
 local MOST_TAGS = 1e12 -- far more than calls
+local SLOW_START = 1100 -- from a workspace's first call after its resumption, and on the way to the vendor
 
 if not is_born(KEYS[1]) then return {0, 'unborn', '0'} end
 
 local function check_all()
   local longest_interval = 2 * math.max(tonumber(ARGV[1]), tonumber(ARGV[3])) -- in slow start
+  longest_interval = math.max(longest_interval, LONGEST_PAUSE) -- a slower rate may have been in force until now
   local last_end = now + tonumber(ARGV[7]) + LONGEST_PAUSE
   check_pause(KEYS[2], 0)
   for _, key in ipairs({KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]}) do check_pause(key, LONGEST_PAUSE) end
@@ -82,6 +84,12 @@ local function leave(queue)
   redis.call('ZREM', queue.back, ARGV[8])
 end
 
+-- A scope that was slower until now is not held to what that rate would have asked for.
+local function forget_slower_rate(scope, interval)
+  local latest = now + 3 * interval
+  if interval > 0 and number(scope, 'tat') > latest then redis.call('HSET', scope, 'tat', tostring(latest)) end
+end
+
 -- The caller's tag: the one that it kept, or the next of its group.
 local function tag_in(queue)
   return tonumber(redis.call('GET', queue.kept) or '') or math.max(number(queue.scope, 'virtual'), number(queue.group, queue.next))
@@ -109,6 +117,7 @@ local function queue_of(key, back, kept, scope, group, next, interval)
     redis.call('ZREM', key, member)
     redis.call('ZREM', back, member)
   end
+  forget_slower_rate(scope, interval)
   queue.tag = tag_in(queue)
   queue.position = redis.call('ZRANK', key, ARGV[8]) or redis.call('ZCOUNT', key, '-inf', string.format('%.0f', queue.tag))
   queue.ahead = count_ahead(queue)
@@ -189,12 +198,14 @@ local workspace_pause = left(KEYS[12])
 if workspace_pause > 0 then return refuse('workspace_rate', workspace_pause) end
 
 -- In the second after a pause a scope has half its rate; a workspace without a rate of its own half the operation's.
-local function rate_of(interval, tolerance, slow, otherwise)
-  if left(slow) == 0 then return interval, tolerance * interval end
+local is_resumed = ARGV[14] ~= '0' and redis.call('HGET', KEYS[4], 'resumed') ~= ARGV[14]
+local function rate_of(interval, tolerance, is_slow, otherwise)
+  if not is_slow then return interval, tolerance * interval end
   return 2 * (interval > 0 and interval or otherwise), 0
 end
-local interval, tolerance = rate_of(tonumber(ARGV[1]), tonumber(ARGV[2]), KEYS[11], 0)
-local workspace_interval, workspace_tolerance = rate_of(tonumber(ARGV[3]), tonumber(ARGV[4]), KEYS[13], tonumber(ARGV[1]))
+local interval, tolerance = rate_of(tonumber(ARGV[1]), tonumber(ARGV[2]), left(KEYS[11]) > 0, 0)
+local is_slow = is_resumed or left(KEYS[13]) > 0
+local workspace_interval, workspace_tolerance = rate_of(tonumber(ARGV[3]), tonumber(ARGV[4]), is_slow, tonumber(ARGV[1]))
 local operation = queue_of(KEYS[6], KEYS[22], KEYS[14], KEYS[3], KEYS[4], 'next_of_operation', interval)
 local workspace = queue_of(KEYS[17], KEYS[23], KEYS[15], KEYS[4], KEYS[4], 'next', workspace_interval)
 
@@ -245,6 +256,10 @@ if interval > 0 then
 end
 pass(operation, interval)
 pass(workspace, workspace_interval)
+if is_resumed then
+  redis.call('HSET', KEYS[4], 'resumed', ARGV[14])
+  if left(KEYS[13]) < SLOW_START then redis.call('SET', KEYS[13], '1', 'PX', SLOW_START) end
+end
 
 local ends = now + tonumber(ARGV[7])
 for _, key in ipairs({KEYS[5], KEYS[16]}) do

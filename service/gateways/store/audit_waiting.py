@@ -44,6 +44,8 @@ async def find_stranded(connection: Connection, _patience: Patience) -> RuleRepo
 
 
 # What nobody has looked at for too long. A key that is held back, or of which a batch has just moved, is looked at.
+# What is paused has a reason to wait, and so has what an operator has just set going again; a workspace may also have a
+# longer linger time than others.
 FIND_OVERDUE: LiteralString = """
 WITH looked_at AS (
     SELECT batch_key FROM holds WHERE until > now() - $2::interval
@@ -54,16 +56,20 @@ WITH looked_at AS (
         'item ' || i.pending_item_id || ' of request ' || i.request_id AS name,
         'waits since ' || i.due_from || ', and nobody has looked' AS detail
     FROM release_items AS i
+    LEFT JOIN workspaces AS w ON w.project_id = i.project_id AND w.workspace = i.workspace
     WHERE
-        i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from < now() - $2::interval
+        i.state = 'waiting' AND i.holder_id IS NULL AND w.paused_at IS NULL
+        AND greatest(i.due_from, w.changed_at) < now() - $2::interval - coalesce(w.linger, interval '0')
         AND NOT EXISTS (SELECT FROM looked_at AS k WHERE k.batch_key = i.batch_key)
     UNION ALL
     SELECT
         'batch ' || b.id,
         'is ' || b.state || ' and due since ' || coalesce(b.not_before, b.created_at) || ', and nobody has looked'
     FROM batches AS b
+    LEFT JOIN workspaces AS w ON w.project_id = b.project_id AND w.workspace = b.workspace
     WHERE
-        b.state IN ('sealed', 'refused') AND coalesce(b.not_before, b.created_at) < now() - $2::interval
+        b.state IN ('sealed', 'refused') AND (w.paused_at IS NULL OR b.state = 'refused')
+        AND greatest(coalesce(b.not_before, b.created_at), w.changed_at) < now() - $2::interval
         AND NOT EXISTS (SELECT FROM looked_at AS k WHERE k.batch_key = b.batch_key)
     UNION ALL
     SELECT 'batch ' || b.id, 'its lease ended at ' || b.lease_expires_at || ', and nobody took it over'

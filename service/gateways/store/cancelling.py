@@ -6,6 +6,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from service.core.model import ItemState, RequestState
+from service.core.workspaces import Place
 from service.gateways.store.database import Connection
 
 
@@ -18,6 +19,11 @@ class Standing:
     project_id: str
     workspace: str
     state: RequestState
+
+    @property
+    def place(self) -> Place:
+        """The workspace within its project."""
+        return Place(project_id=self.project_id, workspace=self.workspace)
 
 
 FIND_STANDING: LiteralString = """

@@ -9,8 +9,10 @@ from uuid import UUID
 from asyncpg import Record
 
 from service.core.model import WaitReason
-from service.core.planning import Waiting
+from service.core.planning import Waiting, Window
+from service.core.workspaces import Governance
 from service.gateways.store.database import Connection
+from service.gateways.store.workspaces import governance_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class Lane:
     #: Until when the key is held back, and why.
     held_until: datetime | None
     held_for: WaitReason | None
+    #: What operators have settled for the workspace.
+    governance: Governance
 
     @classmethod
     def from_row(cls, row: Record) -> Self:
@@ -43,6 +47,7 @@ class Lane:
                 oldest=row["oldest"],
                 newest=row["newest"],
                 nearest_deadline=row["nearest_deadline"],
+                flushed_at=row["flushed_at"],
             )
         return cls(
             now=row["now"],
@@ -55,7 +60,17 @@ class Lane:
             refused_from=row["refused_from"],
             held_until=row["held_until"],
             held_for=WaitReason(row["held_for"]) if row["held_for"] is not None else None,
+            governance=governance_of(row),
         )
+
+    def window(self, default: Window) -> Window:
+        """Return the batching window of the key's workspace."""
+        return self.governance.own.window(default)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing of the key's workspace is sent."""
+        return self.governance.is_paused
 
     @property
     def has_sealed_due(self) -> bool:
@@ -68,23 +83,38 @@ class Lane:
         return self.refused_from is not None and self.refused_from <= self.now
 
 
-# The first items that are due under a key, up to a full batch, and the sealed and refused batches of the key.
+# The first items that are due under a key, up to a full batch, the sealed and refused batches of the key, and what is
+# settled for its workspace: read with every look, so that a change is in force with the next one.
 LOOK: LiteralString = """
-WITH due AS (
-    SELECT project_id, workspace, due_from, deadline
-    FROM release_items
-    WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from <= clock_timestamp()
-    ORDER BY priority, id
-    LIMIT $2
-), sealed AS (
+WITH sealed AS (
     SELECT project_id, workspace, coalesce(not_before, created_at) AS sealed_from, created_at, counted_attempts
     FROM batches
     WHERE batch_key = $1 AND state = 'sealed'
+), place AS (
+    (
+        SELECT project_id, workspace FROM release_items
+        WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT project_id, workspace FROM sealed
+    LIMIT 1
+), settled AS (
+    SELECT
+        w.max_items, w.quiet, w.linger, w.rate, w.concurrency, w.paused_at, w.paused_reason, w.resumed_at,
+        w.flushed_at
+    FROM workspaces AS w
+    JOIN place AS p ON p.project_id = w.project_id AND p.workspace = w.workspace
+), due AS (
+    SELECT due_from, deadline
+    FROM release_items
+    WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from <= clock_timestamp()
+    ORDER BY priority, id
+    LIMIT coalesce((SELECT max_items FROM settled), $2::integer)
 )
 SELECT
     clock_timestamp() AS now,
-    coalesce((SELECT min(project_id) FROM due), (SELECT min(project_id) FROM sealed)) AS project_id,
-    coalesce((SELECT min(workspace) FROM due), (SELECT min(workspace) FROM sealed)) AS workspace,
+    p.project_id, p.workspace,
     (SELECT count(*) FROM due) AS count,
     (SELECT min(due_from) FROM due) AS oldest,
     (SELECT max(due_from) FROM due) AS newest,
@@ -103,15 +133,19 @@ SELECT
     ) AS sealed_tries,
     (SELECT min(not_before) FROM batches WHERE batch_key = $1 AND state = 'refused') AS refused_from,
     (SELECT until FROM holds WHERE batch_key = $1) AS held_until,
-    (SELECT reason FROM holds WHERE batch_key = $1) AS held_for
+    (SELECT reason FROM holds WHERE batch_key = $1) AS held_for,
+    s.max_items, s.quiet, s.linger, s.rate, s.concurrency, s.paused_at, s.paused_reason, s.resumed_at, s.flushed_at
+FROM (SELECT) AS nothing
+LEFT JOIN place AS p ON TRUE
+LEFT JOIN settled AS s ON TRUE
 """
 
 
 async def look(connection: Connection, batch_key: UUID, *, max_items: int) -> Lane:
-    """Return what waits under a batch key."""
+    """Return what waits under a batch key; ``max_items`` is a full batch of a workspace without a size of its own."""
     row = await connection.fetchrow(LOOK, batch_key, max_items)
     if row is None:
-        raise AssertionError("a SELECT without FROM returns one row")
+        raise AssertionError("what is joined to one row is one row at least")
     return Lane.from_row(row)
 
 
@@ -139,37 +173,40 @@ async def forget_holds(connection: Connection) -> None:
     await connection.execute(FORGET_HOLDS)
 
 
-# Every key with work that should have been looked at: one index look-up a key, however many items it has.
+# Every key with work that should have been looked at: one index look-up a key, however many items it has. What is
+# paused waits for its resumption, except a refused batch, which is only looked into.
 OVERDUE_KEYS: LiteralString = """
 WITH RECURSIVE waiting_keys AS (
     (
-        SELECT batch_key FROM release_items
+        SELECT batch_key, project_id, workspace FROM release_items
         WHERE state = 'waiting' AND holder_id IS NULL
         ORDER BY batch_key LIMIT 1
     )
     UNION ALL
-    SELECT (
-        SELECT i.batch_key FROM release_items AS i
+    SELECT n.batch_key, n.project_id, n.workspace
+    FROM waiting_keys AS k
+    CROSS JOIN LATERAL (
+        SELECT i.batch_key, i.project_id, i.workspace FROM release_items AS i
         WHERE i.state = 'waiting' AND i.holder_id IS NULL AND i.batch_key > k.batch_key
         ORDER BY i.batch_key LIMIT 1
-    )
-    FROM waiting_keys AS k
-    WHERE k.batch_key IS NOT NULL
+    ) AS n
 )
 SELECT k.batch_key FROM waiting_keys AS k
 LEFT JOIN holds AS h ON h.batch_key = k.batch_key
+LEFT JOIN workspaces AS w ON w.project_id = k.project_id AND w.workspace = k.workspace
 WHERE
-    k.batch_key IS NOT NULL
-    AND (h.until IS NULL OR h.until < now() - $1::interval)
+    w.paused_at IS NULL
+    AND (h.until IS NULL OR h.until < now() - $1::interval - $4::interval)
     AND EXISTS (
         SELECT FROM release_items AS i
         WHERE
             i.batch_key = k.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
-            AND i.due_from < now() - $1::interval
+            AND i.due_from < now() - $1::interval - coalesce(w.linger, $4::interval)
     )
 UNION
-SELECT batch_key FROM batches
-WHERE state = 'sealed' AND coalesce(not_before, created_at) < now() - $2::interval
+SELECT b.batch_key FROM batches AS b
+LEFT JOIN workspaces AS w ON w.project_id = b.project_id AND w.workspace = b.workspace
+WHERE b.state = 'sealed' AND coalesce(b.not_before, b.created_at) < now() - $2::interval AND w.paused_at IS NULL
 UNION
 SELECT batch_key FROM batches
 WHERE state = 'refused' AND not_before < now() - $2::interval
@@ -178,8 +215,11 @@ LIMIT $3
 
 
 async def overdue_keys(
-    connection: Connection, *, items_for: timedelta, batches_for: timedelta, limit: int
+    connection: Connection, *, items_for: timedelta, batches_for: timedelta, linger: timedelta, limit: int
 ) -> Sequence[UUID]:
-    """Return some batch keys whose items or sealed or refused batches have been due for longer than they should."""
-    rows = await connection.fetch(OVERDUE_KEYS, items_for, batches_for, limit)
+    """Return some batch keys whose items or sealed or refused batches have been due for longer than they should.
+
+    Items are given the ``linger``, or that of their workspace, besides.
+    """
+    rows = await connection.fetch(OVERDUE_KEYS, items_for, batches_for, limit, linger)
     return [row["batch_key"] for row in rows]

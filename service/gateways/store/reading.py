@@ -73,10 +73,12 @@ class RequestView:
     finished_at: datetime | None
     hold: Hold | None
     items: tuple[ItemView, ...]
+    #: Whether nothing of its workspace is sent.
+    is_paused: bool = False
 
     @classmethod
     def from_rows(cls, row: Record, items: Sequence[Record]) -> Self:
-        """Read a row of ``FIND_REQUEST`` and the rows of ``ITEMS_OF_REQUEST``."""
+        """Read a row of ``SELECT_REQUEST`` and the rows of ``ITEMS_OF_REQUEST``."""
         hold = None
         if row["hold_reason"]:
             hold = Hold(reason=WaitReason(row["hold_reason"]), until=row["hold_until"])
@@ -99,6 +101,7 @@ class RequestView:
             finished_at=row["finished_at"],
             hold=hold,
             items=tuple(ItemView.from_row(item) for item in items),
+            is_paused=row["is_paused"],
         )
 
 
@@ -107,10 +110,12 @@ SELECT_REQUEST: LiteralString = """
 SELECT
     r.id, r.state, r.version, r.project_id, r.workspace, r.apply_user_id, r.approver_ids, r.package_name,
     r.priority, r.not_before, r.labels, r.note, r.error, r.created_at, r.updated_at, r.finished_at,
-    h.reason AS hold_reason, h.until AS hold_until
+    h.reason AS hold_reason, h.until AS hold_until, w.paused_at IS NOT NULL AS is_paused
 FROM release_requests AS r
 LEFT JOIN holds AS h
     ON h.batch_key = r.batch_key AND r.state = 'accepted' AND h.until > now() - interval '1 second'
+LEFT JOIN workspaces AS w
+    ON w.project_id = r.project_id AND w.workspace = r.workspace AND r.finished_at IS NULL
 """
 
 # A request, where it lies in a workspace that matches one of the patterns.

@@ -12,8 +12,9 @@ from service.core.batch_key import BatchKey
 from service.core.ids import new_id
 from service.core.model import AttemptOutcome, Batch, BatchState, ClosedBy, ItemState
 from service.core.verdict import Verdict
-from service.gateways.store import batches, progress
-from service.gateways.store.batches import AttemptRecord, ClaimedItem, Lease
+from service.gateways.store import batches, claiming, progress
+from service.gateways.store.batches import AttemptRecord
+from service.gateways.store.claiming import ClaimedItem, Lease
 from service.gateways.store.database import Connection, Database, PoolSize
 from tests.support.waiting import eventually
 
@@ -80,7 +81,7 @@ async def seal(database: Database, item: str) -> Batch:
         )
         claimed = ClaimedItem(item_id=row["id"], request_id=row["request_id"], pending_item_id=item)
         lease = Lease(worker="test", duration=timedelta(seconds=30))
-        await batches.seal_batch(connection, batch, items=[claimed], closed_by=ClosedBy.QUIET, lease=lease)
+        await claiming.seal_batch(connection, batch, items=[claimed], closed_by=ClosedBy.QUIET, lease=lease)
         await progress.follow_batches(connection, [batch.batch_id], attempt=1, detail={})
         return batch
 

@@ -8,7 +8,7 @@ import pytest
 
 from service.core.ids import new_id
 from service.core.model import BatchState
-from service.gateways.store.batches import Lease, claim_sealed
+from service.gateways.store.claiming import Lease, claim_sealed
 from service.gateways.store.database import Connection, Database, PoolSize
 from service.gateways.store.leases import extend_loans
 from service.gateways.store.splitting import Refusal, end_refused, lend_refusal, put_off_refusal
