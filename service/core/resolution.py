@@ -28,7 +28,16 @@ class Decision(StrEnum):
 class ResolutionBody(BaseModel):
     """What an operator sends."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"decision": "released", "release_package_id": "13", "reason": "the console shows it"}
+            ]
+        },
+    )
 
     decision: Annotated[Decision, Field(strict=False)]
     release_package_id: Annotated[Identifier | None, Field(validate_default=True)] = None

@@ -110,7 +110,8 @@ PackageName = Annotated[
 ]
 Note = Annotated[str, Field(max_length=1_000, json_schema_extra={"pattern": r"^[^\x00]*$"})]
 
-_EXAMPLE: dict[str, JsonValue] = {
+#: For the document.
+EXAMPLE: dict[str, JsonValue] = {
     "workspace": "demo",
     "apply_user_id": "applicant-1",
     "approver_ids": ["approver-1"],
@@ -128,7 +129,7 @@ class ReleaseRequestBody(BaseModel):
     """What a caller sends; the names and types of the vendor where the vendor has them."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [_EXAMPLE]}
+        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [EXAMPLE]}
     )
 
     project_id: Identifier | None = None

@@ -19,7 +19,12 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 class ActionBody(BaseModel):
     """Why somebody does something, for the audit trail."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"reason": "the vendor is in maintenance"}]},
+    )
 
     reason: Reason | None = None
 

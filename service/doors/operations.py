@@ -31,7 +31,14 @@ _FilterText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 class OperationBody(BaseModel):
     """What to do to which release requests; nothing is done without ``execute``."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"action": "retry", "filter": {"state": "failed", "label.team": "bi"}}]
+        },
+    )
 
     action: Annotated[OperationAction, Field(strict=False)]
     filter: Annotated[dict[str, _FilterText], Field(max_length=20)]

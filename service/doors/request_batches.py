@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema
 
 from service.core.errors import Unavailable
 from service.core.field_errors import FieldError
-from service.core.submission import Invalid, ReleaseRequestBody
+from service.core.submission import EXAMPLE, Invalid, ReleaseRequestBody
 from service.core.wording import shown
 from service.deps import Deps
 from service.doors import problems
@@ -58,7 +58,14 @@ _COUNT = Field(min_length=1, max_length=MAX_REQUESTS)
 class ReleaseRequestBatch(BaseModel):
     """Many release requests."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"requests": [{"idempotency_key": "order-4713", **EXAMPLE}]}],
+        },
+    )
 
     requests: Annotated[list[Annotated[BatchLine, _LooseSchema]], _COUNT]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from service.core.config import LONGEST
 from service.core.planning import VENDOR_MAX_ITEMS
@@ -14,7 +14,7 @@ from service.core.workspaces import OwnSettings, Place
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller
-from service.doors.bodies import ActionBody, read_body, read_optional_body
+from service.doors.bodies import ActionBody, read_optional_body
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS, INTAKE
 from service.doors.operation import Reply, operation
@@ -35,6 +35,10 @@ WindowSeconds = Annotated[float, Field(ge=0, le=LONGEST.total_seconds(), allow_i
 
 class SettingsBody(ActionBody):
     """The settings to change: null is back to the deployment's, and what is not given stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"rate": 2, "concurrency": None, "reason": "a slow workspace"}]}
+    )
 
     max_items: Annotated[int, Field(ge=1, le=VENDOR_MAX_ITEMS)] | None = None
     quiet_seconds: WindowSeconds | None = None
@@ -92,7 +96,7 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 async def settings(request: web.Request, caller: Caller) -> web.Response:
     """Change some of what a workspace has of its own; in force on all workers with their next look."""
     place = _read_place(request, caller)
-    body = await read_body(request, SettingsBody)
+    body = await read_optional_body(request, SettingsBody)
     order = _order(request, caller, place, body)
     view = await workspaces.change_settings(request.app[DEPS], order, body.changed)
     request.app[INTAKE].waker.windows.forget()

@@ -40,7 +40,19 @@ class MadePackage(TypedDict):
 class PackageBody(BaseModel):
     """What a release package is made of."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "apply_user_id": "applicant-1",
+                    "package_name": "job_0948_20250513112100444444",
+                    "pending_item_list": ["26", "27"],
+                    "approver_ids": ["approver-1"],
+                }
+            ]
+        },
+    )
 
     apply_user_id: Identifier
     package_name: PackageName
@@ -51,7 +63,10 @@ class PackageBody(BaseModel):
 class PackageFilter(BaseModel):
     """Which release packages are listed; the vendor reads it."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"examples": [{"key_word": "job_0948", "limit": 10, "offset": 0}]},
+    )
 
     key_word: Text | None = None
     apply_user_name: Text | None = None
@@ -65,7 +80,7 @@ class PackageFilter(BaseModel):
 class PackageIds(BaseModel):
     """Which release packages are changed."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"package_ids": ["13"]}]})
 
     package_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MOST_PACKAGES)]
 
