@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 # Most tests wait for something, so more of them than cores run at once; each process has servers of its own.
-PARALLEL := --numprocesses=3 --dist=worksteal
+PARALLEL := --numprocesses=4 --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -31,12 +31,13 @@ test: $(INSTALLED) ## Run all checks and the test suite
 	$(MAKE) check
 	$(BIN)/python -m pytest $(PARALLEL)
 
-chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; and more seeds for the fault tests
+chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards
 	for seed in $(or $(SEEDS),1 2 3); do \
 		RELEASE_CHAOS_SEED=$$seed RELEASE_CHAOS_SECONDS=120 $(CHAOS) || exit 1; \
 	done
 	RELEASE_CHAOS_SEEDS=20 RELEASE_CHAOS_EXAMPLES=200 $(BIN)/python -m pytest --timeout=1800 \
 		tests/faults tests/flow/test_stateful.py
+	RELEASE_ALL_GUARDS=yes $(BIN)/python -m pytest tests/guards
 
 soak: $(INSTALLED) ## The same for SECONDS=3600, with SEED=... or a new one
 	RELEASE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) RELEASE_CHAOS_SECONDS=$(or $(SECONDS),3600) $(CHAOS)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from service import __version__
+from service.doors.bodies import ActionBody
 from service.doors.facade.routes import FacadeRoute
-from service.doors.facade.shapes import VendorError
+from service.doors.facade.shapes import PackageFilter, VendorError
 from service.doors.operation import JSON, MOST_OF_A_PREFIX, Operation, Parameter, Reply
 from service.doors.problems import PROBLEM_TYPE
 from service.doors.resources import ProblemResource
@@ -21,6 +22,8 @@ _REFERENCES = "#/components/schemas/{model}"
 _PATH_PARAMETER = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
 _ID = {"type": "string", "format": "uuid"}
 _IDENTIFIER = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$", "maxLength": 64}
+#: No body is an empty one.
+_MAY_BE_LEFT_OUT = (ActionBody, PackageFilter)
 #: What any route may answer.
 _ALWAYS = (400, 431, 500, 503)
 #: What any route that needs a key may answer besides.
@@ -115,7 +118,7 @@ def _operation(route: AnyRoute, schemas: _Schemas) -> Json:
     }
     if operation.body is not None:
         described["requestBody"] = {
-            "required": _is_required(operation.body),
+            "required": operation.body not in _MAY_BE_LEFT_OUT,
             "content": {JSON: {"schema": schemas.of(operation.body, "validation")}},
         }
     return described
@@ -182,10 +185,6 @@ def _parameter(parameter: Parameter) -> Json:
             },
         }
     return described
-
-
-def _is_required(body: type[BaseModel]) -> bool:
-    return any(field.is_required() for field in body.model_fields.values())
 
 
 def _responses(route: AnyRoute, schemas: _Schemas) -> Json:

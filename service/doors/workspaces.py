@@ -14,7 +14,7 @@ from service.core.workspaces import OwnSettings, Place
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller
-from service.doors.bodies import ActionBody, read_optional_body
+from service.doors.bodies import ActionBody, read_body, read_optional_body
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS, INTAKE
 from service.doors.operation import Reply, operation
@@ -96,7 +96,7 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 async def settings(request: web.Request, caller: Caller) -> web.Response:
     """Change some of what a workspace has of its own; in force on all workers with their next look."""
     place = _read_place(request, caller)
-    body = await read_optional_body(request, SettingsBody)
+    body = await read_body(request, SettingsBody)
     order = _order(request, caller, place, body)
     view = await workspaces.change_settings(request.app[DEPS], order, body.changed)
     request.app[INTAKE].waker.windows.forget()

@@ -14,6 +14,8 @@ class Mutation:
     new: str
     #: The node id of a test that is green with the guard.
     test: str
+    #: Whether the test waits for long where the guard is gone: then only ``make chaos`` tries it.
+    is_slow: bool = False
 
 
 MUTATIONS = (
@@ -100,6 +102,7 @@ MUTATIONS = (
         old="return await unknown_commits.is_claimed(connection, batch, worker=deps.worker_name)",
         new="return False",
         test="tests/faults/test_commit_unknown.py::test_an_unknown_commit_of_a_claim_is_found_out",
+        is_slow=True,
     ),
     Mutation(
         guard="an item that is packaged is not absent",
@@ -114,6 +117,7 @@ MUTATIONS = (
         old="return _doubted_no(outcome, policy) if was_in_doubt else _no(outcome, items)",
         new="return _no(outcome, items if was_in_doubt else items)",
         test="tests/core/test_verdict.py::test_a_no_after_a_doubt_is_not_taken_at_its_word",
+        is_slow=True,
     ),
     Mutation(
         guard="a part of one item has the doubts of the batch that it was parted from",
@@ -128,6 +132,7 @@ MUTATIONS = (
         old="may_be_ours=refusal.was_in_doubt",
         new="may_be_ours=False",
         test="tests/flow/test_split.py::test_after_a_doubt_a_packaged_item_is_not_at_fault",
+        is_slow=True,
     ),
     Mutation(
         guard="attempts that are used up after a doubt fail nothing before proof",
@@ -240,6 +245,7 @@ MUTATIONS = (
         old="and package.package_id not in doubt.siblings",
         new="and package.package_id not in ()",
         test="tests/main_job/test_reconcile.py::test_packages_of_one_request_are_no_decoys_of_each_other",
+        is_slow=True,
     ),
     Mutation(
         guard="a split is written only by who was lent the batch",
@@ -282,6 +288,7 @@ MUTATIONS = (
         old="            log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))\n            return False\n",
         new="            log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error))\n",
         test="tests/doors/test_rejects.py::test_what_cannot_be_listed_stays_on_the_queue",
+        is_slow=True,
     ),
     Mutation(
         guard="a workspace that is not signed decides nothing",
@@ -394,6 +401,7 @@ MUTATIONS = (
         old="self._loop.call_later(self._deadlines.answer, self._abort)",
         new="self._loop.call_later(1_000 * self._deadlines.answer, self._abort)",
         test="tests/doors/test_hostile_http.py::test_who_does_not_take_answers_is_cut_off",
+        is_slow=True,
     ),
     Mutation(
         guard="a body is asked for only when it is wanted",
@@ -408,6 +416,7 @@ MUTATIONS = (
         old="self._wait_of_a_newcomer() > _LONGEST_WAIT_SECONDS",
         new="self._wait_of_a_newcomer() > 1_000 * _LONGEST_WAIT_SECONDS",
         test="tests/doors/test_overload.py::test_who_would_wait_for_long_is_refused_at_once",
+        is_slow=True,
     ),
     Mutation(
         guard="reads leave connections to those who hand in",
