@@ -186,3 +186,39 @@ async def test_an_item_whose_deadline_passes_while_it_waits_expires_unsent(
             assert await stack.emulator.calls() == []
         else:
             await stack.wait_for(follower["id"], "released")
+
+
+async def test_a_deadline_holds_to_the_moment_whatever_has_kept_the_item_back(stack_with: StackWith) -> None:
+    """An item whose workspace is resumed after its deadline is not sent, however rarely the sweep comes round."""
+    async with stack_with(RELEASE_SWEEP_SECONDS="8", RELEASE_BATCH_QUIET_SECONDS="0.1") as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        place = f"{stack.url}/v1/workspaces/{stack.environment['RELEASE_PROJECT_ID']}/ws-1"
+        async with stack.http.post(f"{place}/pause") as response:
+            assert response.status == 200
+        deadline = datetime.now(UTC) + timedelta(seconds=0.7)
+        late = await stack.submit(body("1", deadline=deadline.isoformat()))
+        kept = await stack.submit(body("2"))
+        await eventually(lambda: datetime.now(UTC) > deadline, within=5, what="the deadline")
+        async with stack.http.post(f"{place}/resume") as response:
+            assert response.status == 200
+        await stack.wait_for(kept["id"], "released")
+        await stack.wait_for(late["id"], "expired", within=30)
+
+        assert [call["items"] for call in await stack.emulator.calls()] == [["2"]]
+
+
+async def test_who_is_attached_has_a_deadline_of_its_own(stack_with: StackWith) -> None:
+    """It expires while the holder still waits, which then is released alone."""
+    async with stack_with(RELEASE_SWEEP_SECONDS="0.3") as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        soon = datetime.now(UTC) + timedelta(seconds=4)
+        holder = await stack.submit(body("1", not_before=soon.isoformat()))
+        deadline = datetime.now(UTC) + timedelta(seconds=0.7)
+        attached = await stack.submit(body("1", deadline=deadline.isoformat()))
+        await stack.wait_for(attached["id"], "expired")
+
+        assert (await stack.show(holder["id"]))["state"] == "accepted"
+        await stack.wait_for(holder["id"], "released")
+        assert (await stack.show(attached["id"]))["state"] == "expired"

@@ -34,13 +34,15 @@ class Claimed:
     items: tuple[ClaimedItem, ...]
 
 
-# The items of a key that are due, none of a paused workspace: first a share for those that have been overtaken for too
-# long, then by priority. What another worker takes is passed over.
+# The items of a key that are due and not past their deadline, none of a paused workspace: first a share for those that
+# have been overtaken for too long, then by priority. What another worker takes is passed over.
 CLAIM_ITEMS: LiteralString = """
 WITH overtaken AS (
     SELECT i.id, i.request_id, i.pending_item_id
     FROM release_items AS i
-    WHERE i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= now() - $4::interval
+    WHERE
+        i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= now() - $4::interval
+        AND coalesce(i.deadline > clock_timestamp(), TRUE)
     ORDER BY i.due_from, i.id
     LIMIT $3
     FOR NO KEY UPDATE SKIP LOCKED
@@ -49,6 +51,7 @@ WITH overtaken AS (
     FROM release_items AS i
     WHERE
         i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= clock_timestamp()
+        AND coalesce(i.deadline > clock_timestamp(), TRUE)
         AND i.id <> ALL(ARRAY(SELECT o.id FROM overtaken AS o))
     ORDER BY i.priority, i.id
     LIMIT $2 - (SELECT count(*) FROM overtaken)

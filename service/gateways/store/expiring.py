@@ -19,12 +19,12 @@ class Expired:
     request_ids: tuple[UUID, ...]
 
 
-# Waiting items past their deadline, but not those attached to another: the holder's fate is theirs. What a worker is
+# Waiting items past their deadline, also those attached to another, which then goes on without them. What a worker is
 # taking at this moment is left to it.
 EXPIRE_ITEMS: LiteralString = """
 WITH late AS (
     SELECT id FROM release_items
-    WHERE state = 'waiting' AND holder_id IS NULL AND deadline <= now()
+    WHERE state = 'waiting' AND deadline <= now()
     ORDER BY id
     LIMIT 1000
     FOR NO KEY UPDATE SKIP LOCKED

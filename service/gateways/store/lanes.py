@@ -108,7 +108,9 @@ WITH sealed AS (
 ), due AS (
     SELECT due_from, deadline
     FROM release_items
-    WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from <= clock_timestamp()
+    WHERE
+        batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from <= clock_timestamp()
+        AND coalesce(deadline > clock_timestamp(), TRUE)
     ORDER BY priority, id
     LIMIT coalesce((SELECT max_items FROM settled), $2::integer)
 )
