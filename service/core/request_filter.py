@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.core.model import RequestState
-from service.core.submission import read_moment
+from service.core.moments import read_moment
 from service.core.wording import shown
 
 #: Filters on a label are named ``label.`` and the name of the label.
@@ -80,7 +80,7 @@ def read_filter(members: Mapping[str, str]) -> RequestFilter | BadFilter:
 
 
 def _flaw(name: str, text: str) -> BadFilter | None:
-    if name not in FILTER_NAMES and not name.startswith(LABEL_PREFIX):
+    if name not in FILTER_NAMES and not (name.startswith(LABEL_PREFIX) and name != LABEL_PREFIX):
         expected = f"one of {', '.join(FILTER_NAMES)} and {LABEL_PREFIX}*"
         return BadFilter(name=name, detail=f"Expected {expected}; given {shown(name)}.")
     if not 1 <= len(text) <= _LONGEST_TEXT or _NOT_TEXT.search(text):

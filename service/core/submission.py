@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self, TypeGuard
 
 import orjson
@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from service.core.batch_key import BatchKey
 from service.core.field_errors import FieldError, field_errors, pointer
 from service.core.model import Priority
+from service.core.moments import read_moment
 from service.core.wording import first_repeated, shown
 
 __all__ = [
@@ -43,20 +44,8 @@ MAX_ITEMS_PER_REQUEST = 1_000
 MAX_LABELS = 32
 #: Far more than there are: a body with more is not looked at one by one.
 _MOST_MEMBERS = 100
-#: RFC 3339, 5.6; the space instead of T is its note to readers.
-_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
-
-
-def read_moment(text: str) -> datetime | None:
-    """Read a time of RFC 3339 as UTC; None where it is none, or none that UTC can name."""
-    if _RFC_3339.fullmatch(text) is None:
-        return None
-    try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _moment(value: object) -> datetime:
@@ -89,6 +78,8 @@ def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 _IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
+#: In a path they would lead elsewhere (RFC 3986, 5.2.4).
+_DOTS = frozenset({".", ".."})
 #: The lengths are the pattern's; the document says them once more for readers.
 Identifier = Annotated[
     str,
@@ -120,9 +111,18 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+def _refuse_dots(text: str) -> str:
+    if text in _DOTS:
+        raise PydanticCustomError("dots", "a name other than . and ..")
+    return text
+
+
+PlaceName = Annotated[Identifier, AfterValidator(_refuse_dots)]
+
+
 def is_identifier(value: object) -> TypeGuard[str]:
     """Tell whether a value is an id such as those of projects and workspaces."""
-    return isinstance(value, str) and re.fullmatch(_IDENTIFIER, value) is not None
+    return isinstance(value, str) and re.fullmatch(_IDENTIFIER, value) is not None and value not in _DOTS
 
 
 class ReleaseRequestBody(BaseModel):
@@ -132,8 +132,8 @@ class ReleaseRequestBody(BaseModel):
         extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [EXAMPLE]}
     )
 
-    project_id: Identifier | None = None
-    workspace: Identifier | None = None
+    project_id: PlaceName | None = None
+    workspace: PlaceName | None = None
     apply_user_id: Identifier
     approver_ids: Annotated[
         list[Identifier], Field(min_length=1, max_length=100), AfterValidator(_refuse_duplicates), _DISTINCT

@@ -121,9 +121,9 @@ def verify(claim: Claim, body: bytes, secret_key: str | None) -> Trusted | Untru
     return trusted
 
 
-def read_query(head: ReceivedHead) -> Pairs:
-    """Read the query of a call that is not signed, as forms are read: a plus sign is a space."""
-    return _pairs(head.raw_query, _unescape_form)
+def read_query(head: ReceivedHead) -> Pairs | None:
+    """Read the query of a call that is not signed, as forms are read: a plus sign is a space; None if not UTF-8."""
+    return _pairs(head.raw_query, _unescape_form) if _is_utf_8(head.target) else None
 
 
 def _failed(detail: str) -> Untrusted:

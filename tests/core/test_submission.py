@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from service.core.json_input import Malformed, read_json
 from service.core.model import Priority
+from service.core.moments import read_moment
 from service.core.submission import (
     Defaults,
     FieldError,
     Invalid,
     ReleaseRequestBody,
     Submission,
-    read_moment,
     read_submission,
 )
 
@@ -502,3 +502,12 @@ def test_a_big_bad_body_is_refused_quickly(members: dict[str, object]) -> None:
     assert isinstance(outcome, Invalid)
     assert time.process_time() - started < 5, "a check that grows with the square takes minutes"
     assert len(outcome.errors) <= 1_000
+
+
+@pytest.mark.parametrize("name", ["project_id", "workspace"])
+@pytest.mark.parametrize("dots", [".", ".."])
+def test_dots_name_no_place(name: str, dots: str) -> None:
+    """In the path of a call they would lead elsewhere."""
+    ((pointer, code, _),) = refused({**GOOD, name: dots})
+
+    assert (pointer, code) == (f"/{name}", "dots")

@@ -252,3 +252,25 @@ async def test_scopes_and_workspaces_hold_for_every_call(stack: Stack, database_
         (404, "APIGW.0101"),
     ]
     assert (await stack.emulator.ledger())["calls"] == []
+
+
+@pytest.mark.parametrize("query", ["item_name=%ff", "item_name=%ed%a0%80", "%c0%af=1"])
+async def test_a_query_that_is_not_text_never_reaches_the_vendor(
+    stack: Stack, api_token: str, query: str
+) -> None:
+    """Signed with our credentials it would look like a bad signature, and stop everybody's calls."""
+    refused = await ask(stack, api_token, f"{ITEMS}?{query}")
+    after = await ask(stack, api_token, ITEMS)
+
+    assert (refused.status, refused.json["error_code"]) == (400, "DLF.3051")
+    assert after.status == 200
+    assert len(await stack.emulator.calls("list_pending_items")) == 1
+
+
+@pytest.mark.parametrize("package_id", ["..", ".", "%2e%2e"])
+async def test_dots_lead_nowhere(stack: Stack, api_token: str, package_id: str) -> None:
+    """A path that a gateway would shorten is not passed on."""
+    reply = await ask(stack, api_token, f"GET {FACTORY}/release-packages/{package_id}")
+
+    assert reply.status in (400, 404)
+    assert await stack.emulator.calls("show_package") == []

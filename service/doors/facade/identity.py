@@ -19,7 +19,7 @@ from service.core.verifying import (
     verify,
 )
 from service.doors.auth import Authenticator, Caller, Scope, caller_of, check_scope
-from service.doors.facade.form import VendorFormError, not_authenticated
+from service.doors.facade.form import VendorFormError, invalid_parameter, not_authenticated
 from service.doors.facade.memory import SAME_CALL
 from service.doors.http import read_body
 from service.doors.key_finder import KeyFinder
@@ -65,7 +65,10 @@ class FacadeAuthenticator:
         head = head_of(request)
         if self._authenticator.is_off or not is_signed(head):
             caller = await self._authenticator.authenticate(request, (scope,), now=time.monotonic())
-            return ProvenCall(caller=caller, query=read_query(head), body=await read_body(request))
+            query = read_query(head)
+            if query is None:
+                raise VendorFormError(invalid_parameter("Expected a query in UTF-8."))
+            return ProvenCall(caller=caller, query=query, body=await read_body(request))
         claim = read_claim(head, now=datetime.now(UTC))
         if isinstance(claim, Untrusted):
             raise VendorFormError(not_authenticated(claim.detail))
