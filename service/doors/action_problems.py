@@ -67,3 +67,13 @@ def not_resolvable(state: str) -> Problem:
         detail=f"Expected a batch that is needs_attention; this one is {state}.",
         members={"state": state},
     )
+
+
+def not_of_all_workspaces() -> Problem:
+    """Say that an answer would tell of workspaces that the key is not for."""
+    return Problem(
+        status=403,
+        code="forbidden",
+        title="The API key may not do this.",
+        detail="Expected a key for all workspaces: the audit tells of every one.",
+    )

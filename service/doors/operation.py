@@ -1,5 +1,6 @@
 """What a route is to its callers: declared once, beside the handler; the document and the checks go by it."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import getdoc
@@ -8,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from service.core.wording import shown
 from service.doors import problems
 from service.doors.problems import ProblemError
 
@@ -15,6 +17,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 Handler_co = TypeVar("Handler_co", bound=Callable[..., Any], covariant=True)
 OpenHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON = "application/json"
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: How many parameters of one prefix, such as ``label.*``, a query may have.
 MOST_OF_A_PREFIX = 8
 
@@ -67,6 +70,7 @@ class Operation(Generic[Handler_co]):
         """
         known = [parameter.name for parameter in self.parameters if parameter.place == "query"]
         for name in request.query:
+            _check_text(name, request.query.getall(name))
             if not any(_matches(pattern, name) for pattern in known):
                 raise ProblemError(problems.invalid_parameter(_expected(known, name)))
             if len(request.query.getall(name)) > 1:
@@ -77,6 +81,16 @@ class Operation(Generic[Handler_co]):
         for parameter in self.parameters:
             given = request.query if parameter.place == "query" else request.headers
             _check_length(parameter, given.get(parameter.name, ""))
+
+
+def _check_text(name: str, values: list[str]) -> None:
+    """Refuse what PostgreSQL cannot hold, and what breaks lines."""
+    if any(_NOT_TEXT.search(text) for text in (name, *values)):
+        raise ProblemError(
+            problems.invalid_parameter(
+                f"Expected parameters without control characters; given {shown(name)}."
+            )
+        )
 
 
 def _check_length(parameter: Parameter, value: str) -> None:

@@ -48,3 +48,22 @@ async def test_only_admins_may_ask(guarded: Replica, database_url: str) -> None:
     ]
 
     assert statuses == [403, 403, 403]
+
+
+@pytest.mark.parametrize("query", ["action=%00", "target=a%00b", "target=%0D%0A"])
+async def test_control_characters_are_no_filter_of_the_trail(
+    guarded: Replica, database_url: str, query: str
+) -> None:
+    """They are 400, as everywhere."""
+    key = await key_with(database_url, "admin")
+    answer = await guarded.get(f"/v1/audit-log?{query}", X_Auth_Token=key)
+
+    assert (answer.status, answer.code) == (400, "invalid-parameter")
+
+
+async def test_the_audit_is_for_admins_of_all_workspaces(guarded: Replica, database_url: str) -> None:
+    """It tells of every workspace, so an admin of some gets 403."""
+    created = await create_key(database_url, name="k", scopes=["admin"], workspaces=["p/w"])
+    answer = await guarded.get("/v1/audit", X_Auth_Token=created.api_key)
+
+    assert (answer.status, answer.code) == (403, "forbidden")

@@ -72,7 +72,7 @@ SAMPLES: Mapping[str, Sample] = {
     "workspaces.pause": IS_HIDDEN,
     "workspaces.resume": IS_HIDDEN,
     "workspaces.flush": IS_HIDDEN,
-    "audit.show": Sample(to_strangers=200),
+    "audit.show": Sample(to_strangers=403),
     "audit.log": SEES_NOTHING,
     "create.create": Sample(to_strangers=404, body=RELEASE, headers=IN_OURS),
     "reads.list_pending_items": Sample(to_strangers=404, headers=IN_OURS),
@@ -217,8 +217,13 @@ async def test_each_scope_opens_what_it_should_and_nothing_else(place: Place) ->
         assert answer.status != 401, (route, scope)
 
 
-#: With the scope submit a caller acts on its own requests alone; these are another's.
-OWNERS_ONLY = {("request_actions.cancel", "submit"), ("request_actions.retry", "submit")}
+#: With the scope submit a caller acts on its own requests alone; these are another's. The audit
+#: tells of all workspaces.
+OWNERS_ONLY = {
+    ("request_actions.cancel", "submit"),
+    ("request_actions.retry", "submit"),
+    ("audit.show", "admin"),
+}
 
 
 async def test_another_workspace_is_as_if_it_were_not_there(place: Place) -> None:

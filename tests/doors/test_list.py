@@ -93,6 +93,8 @@ async def test_the_times_are_exact(replica: Replica) -> None:
         "item=%00",
         "created_after=yesterday",
         "label.=x",
+        "label.%00=1",
+        "label.a%0Ab=1",
         "label=x",
         "&".join(f"label.{number}=x" for number in range(9)),
         "colour=red",
