@@ -76,7 +76,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = problems.of_http_exception(error)
     except Unavailable as error:
         request[_REASON] = str(error)
-        problem = problems.unavailable(error.__doc__.rstrip(".") if error.__doc__ else "A part is away")
+        problem = problems.unavailable_by(error)
     except Exception:
         log.exception(LogEvent.HTTP_FAILED, http_method=request.method, http_path=request.rel_url.raw_path)
         problem = problems.internal_error()

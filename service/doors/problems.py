@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from service.core.caps import TooMuchWaiting
+from service.core.errors import Unavailable
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
 from service.flow.accept import NotAllowed, NotApplicant, Refusal
@@ -177,6 +178,11 @@ def unavailable(detail: str) -> Problem:
         detail=f"{detail}. Ask again with the same Idempotency-Key: it is safe.",
         headers={"Retry-After": "2"},
     )
+
+
+def unavailable_by(error: Unavailable) -> Problem:
+    """Say which part does not answer; each kind of outage has its words in its docstring."""
+    return unavailable((error.__doc__ or "A part is away").rstrip("."))
 
 
 def unauthorized() -> Problem:

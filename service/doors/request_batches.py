@@ -162,7 +162,7 @@ def _result(outcome: Outcome, views: Mapping[UUID, RequestView], http_request_id
         case Accepted() | Replayed():
             return _refused(problems.not_found("release request"), http_request_id)
         case Unavailable():
-            return _refused(problems.unavailable("PostgreSQL does not answer"), http_request_id)
+            return _refused(problems.unavailable_by(outcome), http_request_id)
         case _:
             return _refused(problems.of_refusal(outcome), http_request_id)
 

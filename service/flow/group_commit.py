@@ -31,6 +31,8 @@ _LOOK_AHEAD = 1_024
 #: More than Postgres commits within the time for an answer only wait in vain, and fill the memory.
 _MAX_WAITING = 5_000
 #: Who would wait longer is told to come again: those who are accepted have their answer soon.
+#: What a commit took tells for so long what the next will take.
+_PACE_LASTS_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 2.0
 #: A commit whose answer was lost is tried again this long; then the caller is told to.
 _RETRY_FOR_SECONDS = 4.0
@@ -62,6 +64,9 @@ class Acceptor:
         self._entries: deque[Entry] = deque()
         self._has_entries = asyncio.Event()
         self._pace = Pace()
+        #: By the event loop's clock: when the pace was seen last.
+        self._paced_at = 0.0
+        self._is_committing = False
 
     async def accept(self, request: NewRequest) -> CommitOutcome:
         """Make one request durable; returns after the commit.
@@ -82,9 +87,15 @@ class Acceptor:
             raise DatabaseUnavailable("PostgreSQL does not answer in time") from None
 
     def _wait_of_a_newcomer(self) -> float:
+        if not self._is_committing and self._is_pace_old():
+            return 0.0
         return self._pace.wait_behind(
             len(self._entries), most_requests=_MAX_REQUESTS_PER_COMMIT, most_items=_MAX_ITEMS_PER_COMMIT
         )
+
+    def _is_pace_old(self) -> bool:
+        """Whether the last commit tells nothing of the next: it may have waited for a lock that is gone."""
+        return asyncio.get_running_loop().time() > self._paced_at + _PACE_LASTS_SECONDS
 
     async def run(self) -> None:
         """Commit group after group until cancelled."""
@@ -94,7 +105,11 @@ class Acceptor:
             if not self._entries:
                 self._has_entries.clear()
             if group:
+                if self._is_pace_old():
+                    self._pace = Pace()
+                self._is_committing = True
                 await self._commit(group)
+                self._is_committing = False
 
     async def _commit(self, group: Sequence[Entry]) -> None:
         started = asyncio.get_running_loop().time()
@@ -116,6 +131,7 @@ class Acceptor:
     def _note_pace(self, group: Sequence[Entry], seconds: float) -> None:
         items = sum(len(entry.request.submission.pending_item_ids) for entry in group)
         self._pace = self._pace.after(seconds=seconds, requests=len(group), items=items)
+        self._paced_at = asyncio.get_running_loop().time()
 
     def _conclude(self, entry: Entry, outcome: CommitOutcome) -> None:
         if not entry.answer.done():

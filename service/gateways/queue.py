@@ -1,6 +1,7 @@
 """Redis as arq's queue: rings doorbells. A lost doorbell loses time, never a request: Postgres has the work."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -62,9 +63,15 @@ def deserialize_job(raw: bytes) -> dict[str, Any]:
         ValueError: not a job; arq then drops it. What arq takes on trust would end its worker.
     """
     job = orjson.loads(raw)
+    json.loads(raw, object_pairs_hook=_each_once)
     if not (isinstance(job, dict) and all(name in job and fits(job[name]) for name, fits in _JOB.items())):
         raise ValueError("expected the JSON of a job")
     return job
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("expected each member once")
 
 
 #: What arq writes of a job: earlier tries, function, arguments, named arguments, and when it was enqueued.
