@@ -18,7 +18,7 @@ _DESCRIPTIONS = {
     "project_id": "Of this project.",
     "workspace": "Of this workspace.",
     "state": "In this state.",
-    "error_code": "With this `error.code`.",
+    "error_code": "With this `error.code`, or this code of the vendor's.",
     "item": "That name this pending item.",
     "idempotency_key": "With this idempotency key, of any caller.",
     "created_after": "Created at this time or later (RFC 3339).",

@@ -13,6 +13,7 @@ from service.core.page_token import encode_page_token
 from tests.doors.conftest import StartReplica
 from tests.support.api import REQUESTS, Api, Replica
 from tests.support.filled import fill
+from tests.support.sql import fetch_value
 from tests.support.stack import body
 
 
@@ -72,6 +73,25 @@ async def test_filters(replica: Replica, query: str, numbers: list[int]) -> None
     await replica.ask("POST", f"{REQUESTS}/{ids[1]}/cancel")
 
     assert [row["id"] for row in await listed(replica, query)] == [ids[number] for number in numbers]
+
+
+@pytest.mark.parametrize("code", ["vendor-rejected", "DLF.3051"])
+async def test_an_error_is_found_by_our_code_and_by_the_vendors(
+    replica: Replica, database_url: str, code: str
+) -> None:
+    """People search for what the vendor has told them."""
+    accepted = [await replica.accept(body(item)) for item in ("1", "2")]
+    await fetch_value(
+        database_url,
+        """
+        UPDATE release_requests SET error = '{"code": "vendor-rejected", "message": "", "retryable": false,
+            "vendor": {"status": 400, "error_code": "DLF.3051", "error_msg": "", "request_id": null}}'
+        WHERE id = $1
+        """,
+        accepted[0]["id"],
+    )
+
+    assert [row["id"] for row in await listed(replica, f"error_code={code}")] == [accepted[0]["id"]]
 
 
 async def test_the_times_are_exact(replica: Replica) -> None:

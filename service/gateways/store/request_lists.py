@@ -48,7 +48,10 @@ _CONDITIONS: LiteralString = """
     AND ($3::text IS NULL OR r.project_id = $3)
     AND ($4::text IS NULL OR r.workspace = $4)
     AND ($5::request_state IS NULL OR r.state = $5)
-    AND ($6::text IS NULL OR (r.error IS NOT NULL AND r.error ->> 'code' = $6))
+    AND (
+        $6::text IS NULL
+        OR (r.error IS NOT NULL AND (r.error ->> 'code' = $6 OR r.error -> 'vendor' ->> 'error_code' = $6))
+    )
     AND ($7::text IS NULL OR r.id IN (SELECT i.request_id FROM release_items AS i WHERE i.pending_item_id = $7))
     AND ($8::jsonb IS NULL OR (r.labels <> '{}' AND r.labels @> $8))
     AND ($9::text IS NULL OR r.idempotency_key = $9)
