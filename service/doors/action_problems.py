@@ -77,3 +77,13 @@ def not_of_all_workspaces() -> Problem:
         title="The API key may not do this.",
         detail="Expected a key for all workspaces: the audit tells of every one.",
     )
+
+
+def bound_to_applicants() -> Problem:
+    """Say that a key for some applicants has nothing released for all who match."""
+    return Problem(
+        status=403,
+        code="forbidden",
+        title="The API key may not do this.",
+        detail="Expected a key that may apply for anybody: the requests that match may be of many applicants.",
+    )

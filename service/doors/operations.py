@@ -68,6 +68,8 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     the caller has seen, and a `reason`.
     """
     body = await read_body(request, OperationBody)
+    if caller.apply_user_ids and body.action is OperationAction.RETRY:
+        raise ProblemError(action_problems.bound_to_applicants())
     wanted = _read_filter(body)
     if not body.execute:
         shown = await operations.preview(request.app[DEPS], body.action, wanted, visible=caller.visible)

@@ -15,6 +15,7 @@ from service.doors.problems import Problem, ProblemError
 from service.doors.render import REQUESTS_PATH, json_response, request_resource
 from service.doors.requests import find_view
 from service.doors.resources import ReleaseRequest
+from service.flow.accept import NotApplicant
 from service.flow.accept_group import ItemConflict
 from service.flow.acting import (
     Actor,
@@ -83,15 +84,20 @@ async def _read_actor(request: web.Request, caller: Caller) -> Actor:
         owner=caller.owner,
         reason=body.reason,
         http_request_id=request[HTTP_REQUEST_ID],
+        apply_user_ids=caller.apply_user_ids,
     )
 
 
-def _problem_of(outcome: NoSuchRequest | NotTheirs | NotCancellable | NotRetryable | ItemConflict) -> Problem:
+def _problem_of(
+    outcome: NoSuchRequest | NotTheirs | NotApplicant | NotCancellable | NotRetryable | ItemConflict,
+) -> Problem:
     match outcome:
         case NoSuchRequest():
             return problems.not_found("release request")
         case NotTheirs():
             return action_problems.not_theirs()
+        case NotApplicant():
+            return problems.not_allowed(outcome)
         case NotCancellable(state=state):
             return action_problems.not_cancellable(state)
         case NotRetryable(state=state, is_too_late=is_too_late):

@@ -13,6 +13,7 @@ from service.core.audit_trail import AuditEntry
 from service.core.model import ItemState, RequestState
 from service.core.workspaces import Place
 from service.deps import Deps
+from service.flow.accept import NotApplicant
 from service.flow.accept_group import ItemConflict
 from service.flow.announce import announce
 from service.flow.intake import Intake
@@ -33,6 +34,8 @@ class Actor:
     owner: str | None
     reason: str | None
     http_request_id: str | None
+    #: For whom the actor may have something released; empty for anybody.
+    apply_user_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class NotRetryable:
 
 
 CancelOutcome = Done | NoSuchRequest | NotTheirs | NotCancellable
-RetryOutcome = Done | NoSuchRequest | NotTheirs | NotRetryable | ItemConflict
+RetryOutcome = Done | NoSuchRequest | NotTheirs | NotApplicant | NotRetryable | ItemConflict
 
 
 async def cancel_request(deps: Deps, intake: Intake, request_id: UUID, actor: Actor) -> CancelOutcome:
@@ -128,6 +131,8 @@ async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -
     standing = await _find_theirs(connection, request_id, actor)
     if not isinstance(standing, Standing):
         return standing
+    if actor.apply_user_ids and standing.apply_user_id not in actor.apply_user_ids:
+        return NotApplicant(apply_user_id=standing.apply_user_id)
     await cancelling.lock_items(connection, request_id)
     again = await retrying.lock_for_retry(connection, request_id)
     state = await _state_now(connection, request_id, actor)

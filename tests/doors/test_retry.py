@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from service.commands.keys import KeyOrder, create_api_key, create_key
 from service.core.ids import new_id
+from tests.doors.conftest import StartReplica
 from tests.main_job.conftest import StackWith, assert_audit_holds
 from tests.support.api import REQUESTS, Replica
 from tests.support.stack import Stack, assert_ledger_agrees, body
@@ -95,6 +97,27 @@ async def test_an_item_that_another_applicant_holds_by_now_is_a_conflict(stack_w
 
         assert (status, problem["code"], problem["release_request_id"]) == (409, "item-conflict", other["id"])
         assert (await stack.show(first["id"]))["state"] == "rejected"
+
+
+async def test_a_key_for_some_applicants_retries_for_nobody_else(
+    start_replica: StartReplica, database_url: str
+) -> None:
+    """What it may not hand in, it may not have sent again: neither one by one nor by an operation."""
+    replica = await start_replica(RELEASE_AUTH="keys")
+    order = KeyOrder(name="k", scopes=["submit", "operate"], workspaces=["*"], apply_user_ids=["bob"])
+    bound = {"X_Auth_Token": (await create_api_key(database_url, order)).api_key}
+    free = await create_key(database_url, name="k", scopes=["submit"], workspaces=["*"])
+    alices = await replica.accept(body("1", applicant="alice"), X_Auth_Token=free.api_key)
+    bobs = await replica.accept(body("2", applicant="bob"), X_Auth_Token=free.api_key)
+    path = "{}/{}/retry"
+    of_alice = await replica.send("POST", path.format(REQUESTS, alices["id"]), {}, **bound)
+    of_bob = await replica.send("POST", path.format(REQUESTS, bobs["id"]), {}, **bound)
+    members = {"action": "retry", "filter": {"state": "failed"}}
+    operation = await replica.send("POST", "/v1/operations", members, **bound)
+
+    assert (of_alice.status, of_alice.code) == (403, "forbidden")
+    assert (of_bob.status, of_bob.code) == (409, "not-retryable")
+    assert (operation.status, operation.code) == (403, "forbidden")
 
 
 async def test_what_has_not_failed_is_not_retried(replica: Replica) -> None:

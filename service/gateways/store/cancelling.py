@@ -18,6 +18,7 @@ class Standing:
     caller: str
     project_id: str
     workspace: str
+    apply_user_id: str
     state: RequestState
 
     @property
@@ -27,7 +28,7 @@ class Standing:
 
 
 FIND_STANDING: LiteralString = """
-SELECT r.id, r.caller, r.project_id, r.workspace, r.state FROM release_requests AS r
+SELECT r.id, r.caller, r.project_id, r.workspace, r.apply_user_id, r.state FROM release_requests AS r
 WHERE r.id = $1 AND r.project_id || '/' || r.workspace LIKE ANY($2::text[])
 """
 
@@ -44,6 +45,7 @@ async def find_standing(
         caller=row["caller"],
         project_id=row["project_id"],
         workspace=row["workspace"],
+        apply_user_id=row["apply_user_id"],
         state=RequestState(row["state"]),
     )
 
