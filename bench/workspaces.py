@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import click
 
-from service.core.workspaces import Place
+from service.core.place import Place
 from service.embedded.postgres import EmbeddedPostgres
 from service.gateways.migrate import migrate
 from service.gateways.store import claiming, lanes, workspace_reading, workspaces

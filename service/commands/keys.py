@@ -14,10 +14,10 @@ from service.core.api_key import digest_of, new_access_key, new_api_key
 from service.core.audit_trail import AuditEntry
 from service.core.config import Settings
 from service.core.errors import ConfigurationError
+from service.core.identifiers import is_identifier
 from service.core.ids import new_id
 from service.core.sealing import NO_SEALING_KEY, seal, sealing_key_of
 from service.core.signing import AccessKey
-from service.core.submission import is_identifier
 from service.gateways.store import api_keys, audit_log
 from service.gateways.store.api_keys import ApiKey, Proof
 from service.gateways.store.database import Connection

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import orjson
 
+from service.core.place import Place
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchKey:
@@ -40,6 +42,11 @@ class BatchKey:
             approver_ids=tuple(sorted(approver_ids)),
             package_name=package_name,
         )
+
+    @property
+    def place(self) -> Place:
+        """The workspace that it is of."""
+        return Place(project_id=self.project_id, workspace=self.workspace)
 
     @cached_property
     def digest(self) -> UUID:

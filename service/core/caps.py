@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-#: Project and workspace.
-Place: TypeAlias = tuple[str, str]
+from service.core.place import Place
+
 CapName: TypeAlias = Literal["RELEASE_MAX_WAITING", "RELEASE_MAX_WAITING_PER_WORKSPACE"]
 
 #: With so few places left, or this part of the cap, every commit counts.
@@ -39,8 +39,7 @@ class TooMuchWaiting:
     #: What waits already, in the workspace or in all, and what the request would add.
     waiting: int
     more: int
-    project_id: str
-    workspace: str
+    place: Place
 
 
 def is_far_from(cap: int, waiting: int) -> bool:
@@ -72,7 +71,4 @@ def _verdict(place: Place, size: int, waiting: Waiting, caps: Caps) -> TooMuchWa
         cap_name, cap, present = "RELEASE_MAX_WAITING", caps.total, waiting.total
     else:
         return None
-    project_id, workspace = place
-    return TooMuchWaiting(
-        cap_name=cap_name, cap=cap, waiting=present, more=size, project_id=project_id, workspace=workspace
-    )
+    return TooMuchWaiting(cap_name=cap_name, cap=cap, waiting=present, more=size, place=place)

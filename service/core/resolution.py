@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import PydanticCustomError
 
 from service.core.field_errors import FieldError
+from service.core.identifiers import Identifier
 from service.core.model import BatchState, Conclusion, ItemError, ItemState
 from service.core.outcomes import VendorError
-from service.core.submission import Identifier, Invalid
+from service.core.submission import Invalid
 
 
 class Decision(StrEnum):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Self, TypeGuard
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from service.core.batch_key import BatchKey
 from service.core.field_errors import FieldError, field_errors, pointer
+from service.core.identifiers import Identifier, PlaceName
 from service.core.model import Priority
 from service.core.moments import read_moment
 from service.core.wording import first_repeated, shown
@@ -45,7 +46,6 @@ MAX_LABELS = 32
 #: Far more than there are: a body with more is not looked at one by one.
 _MOST_MEMBERS = 100
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
-_IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
 
 
 def _moment(value: object) -> datetime:
@@ -77,15 +77,6 @@ def _refuse_many_labels(labels: Any) -> Any:  # noqa: ANN401 - not checked yet
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-_IDENTIFIER = r"^[A-Za-z0-9_.:-]{1,64}$"
-#: In a path they would lead elsewhere (RFC 3986, 5.2.4).
-_DOTS = frozenset({".", ".."})
-#: The lengths are the pattern's; the document says them once more for readers.
-Identifier = Annotated[
-    str,
-    StringConstraints(pattern=_IDENTIFIER),
-    Field(json_schema_extra={"minLength": 1, "maxLength": 64}),
-]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
 #: For the document: the checks say it in their own words.
 _PRINTABLE = Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
@@ -109,20 +100,6 @@ EXAMPLE: dict[str, JsonValue] = {
     "pending_item_list": ["26", "27"],
     "labels": {"team": "bi"},
 }
-
-
-def _refuse_dots(text: str) -> str:
-    if text in _DOTS:
-        raise PydanticCustomError("dots", "a name other than . and ..")
-    return text
-
-
-PlaceName = Annotated[Identifier, AfterValidator(_refuse_dots)]
-
-
-def is_identifier(value: object) -> TypeGuard[str]:
-    """Tell whether a value is an id such as those of projects and workspaces."""
-    return isinstance(value, str) and re.fullmatch(_IDENTIFIER, value) is not None and value not in _DOTS
 
 
 class ReleaseRequestBody(BaseModel):

@@ -1,6 +1,5 @@
 """What operators settle for a workspace: its own settings, a pause, a flush."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,28 +7,6 @@ from typing import Self
 
 from service.core.config import Settings
 from service.core.planning import Window
-
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_NAMES_OF_A_PLACE = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A workspace within its project."""
-
-    project_id: str
-    workspace: str
-
-    @classmethod
-    def read(cls, *names: str) -> Self | None:
-        """Return the workspace of these two names; None where they are none."""
-        if len(names) != _NAMES_OF_A_PLACE or not all(_NAME.fullmatch(name) for name in names):
-            return None
-        return cls(project_id=names[0], workspace=names[1])
-
-    def __str__(self) -> str:
-        """Name it as keys and commands do."""
-        return f"{self.project_id}/{self.workspace}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

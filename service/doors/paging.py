@@ -9,7 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from service.core.page_token import decode_page_token, encode_page_token
-from service.core.workspaces import Place
+from service.core.place import Place
 from service.doors import problems
 from service.doors.parameters import read_page_size
 from service.doors.problems import ProblemError

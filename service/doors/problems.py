@@ -150,13 +150,13 @@ def too_much_waiting(refusal: TooMuchWaiting) -> Problem:
         title="Too many items wait already.",
         detail=(
             f"{refusal.cap_name} lets {refusal.cap} items wait and {refusal.waiting} do; this request for "
-            f"{refusal.project_id}/{refusal.workspace} has {refusal.more} more. Nothing accepted is lost."
+            f"{refusal.place} has {refusal.more} more. Nothing accepted is lost."
         ),
         members={
             "cap": refusal.cap_name,
             "limit": refusal.cap,
-            "project_id": refusal.project_id,
-            "workspace": refusal.workspace,
+            "project_id": refusal.place.project_id,
+            "workspace": refusal.place.workspace,
         },
         headers={"Retry-After": "5"},
     )

@@ -20,6 +20,7 @@ from service.core.caps import TooMuchWaiting
 from service.core.config import Settings
 from service.core.errors import Unavailable
 from service.core.field_errors import field_errors
+from service.core.identifiers import is_identifier
 from service.core.ids import new_id
 from service.core.json_input import Malformed, read_json
 from service.core.model import RequestState
@@ -31,7 +32,7 @@ from service.core.rejects import (
     kept_problem,
     shown_id,
 )
-from service.core.submission import Defaults, Invalid, is_identifier
+from service.core.submission import Defaults, Invalid
 from service.core.telemetry import LogEvent
 from service.deps import Deps
 from service.doors import problems
@@ -109,8 +110,8 @@ def _postponed(outcome: TooMuchWaiting, *, tries: int) -> Retry:
         log.warning(
             LogEvent.ENVELOPE_POSTPONED,
             cap=outcome.cap_name,
-            project_id=outcome.project_id,
-            workspace=outcome.workspace,
+            project_id=outcome.place.project_id,
+            workspace=outcome.place.workspace,
         )
     return Retry(defer=_ROOM_PAUSE.delay(tries))
 

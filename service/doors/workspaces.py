@@ -9,8 +9,9 @@ from aiohttp import web
 from pydantic import ConfigDict, Field
 
 from service.core.config import LONGEST
+from service.core.place import Place
 from service.core.planning import VENDOR_MAX_ITEMS
-from service.core.workspaces import OwnSettings, Place
+from service.core.workspaces import OwnSettings
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import Caller

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.core.audit_trail import AuditEntry
 from service.core.model import ItemState, RequestState
-from service.core.workspaces import Place
+from service.core.place import Place
 from service.deps import Deps
 from service.flow.accept import NotApplicant
 from service.flow.accept_group import ItemConflict

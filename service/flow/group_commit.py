@@ -17,7 +17,6 @@ from service.core.caps import TooMuchWaiting
 from service.core.errors import DatabaseUnavailable, Overloaded
 from service.core.pace import Pace
 from service.core.telemetry import LogEvent
-from service.core.workspaces import Place
 from service.flow.accept_group import Accepted, AcceptOutcome, accept_group
 from service.flow.ring import Waker
 from service.flow.waiting_room import WaitingRoom
@@ -140,7 +139,7 @@ class Acceptor:
             submission = entry.request.submission
             self._waker.note(
                 submission.key.digest,
-                Place(project_id=submission.key.project_id, workspace=submission.key.workspace),
+                submission.key.place,
                 items=len(submission.pending_item_ids),
                 has_deadline=submission.deadline is not None,
             )

@@ -15,8 +15,8 @@ from uuid import UUID
 import structlog
 
 from service.core.errors import QueueUnavailable
+from service.core.place import Place
 from service.core.telemetry import LogEvent
-from service.core.workspaces import Place
 from service.flow.windows import Windows
 from service.gateways.queue import Doorbells
 

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
-from service.core.caps import Caps, Place, TooMuchWaiting, Waiting, find_refused, is_far_from
+from service.core.caps import Caps, TooMuchWaiting, Waiting, find_refused, is_far_from
 from service.core.errors import Unavailable
+from service.core.place import Place
 from service.gateways.store import accepting, waiting
 from service.gateways.store.accepting import NewRequest
 from service.gateways.store.database import Connection, Database
@@ -104,7 +105,7 @@ class WaitingRoom:
             total=0 if is_total_far else await waiting.count_all_waiting(connection, up_to=self._caps.total),
             by_place=await waiting.count_waiting_at(connection, near, up_to=self._caps.workspace),
         )
-        sizes = [(_place_of(request), len(request.submission.pending_item_ids)) for request in new]
+        sizes = [(request.submission.key.place, len(request.submission.pending_item_ids)) for request in new]
         verdicts = zip(new, find_refused(sizes, counted, self._caps), strict=True)
         return {request.request_id: verdict for request, verdict in verdicts if verdict is not None}
 
@@ -123,9 +124,5 @@ async def _find_new(connection: Connection, requests: Sequence[NewRequest]) -> l
 def _sizes_of(requests: Sequence[NewRequest]) -> Counter[Place]:
     sizes: Counter[Place] = Counter()
     for request in requests:
-        sizes[_place_of(request)] += len(request.submission.pending_item_ids)
+        sizes[request.submission.key.place] += len(request.submission.pending_item_ids)
     return sizes
-
-
-def _place_of(request: NewRequest) -> Place:
-    return request.submission.key.project_id, request.submission.key.workspace

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from service.core.errors import DatabaseUnavailable
+from service.core.place import Place
 from service.core.planning import Window
-from service.core.workspaces import NOTHING_OWN, OwnSettings, Place
+from service.core.workspaces import NOTHING_OWN, OwnSettings
 
 _KEPT_SECONDS = 0.5
 

@@ -14,8 +14,9 @@ import structlog
 
 from service.core.audit_trail import AuditEntry
 from service.core.errors import QueueUnavailable
+from service.core.place import Place
 from service.core.telemetry import LogEvent
-from service.core.workspaces import Governance, OwnSettings, Place
+from service.core.workspaces import Governance, OwnSettings
 from service.deps import Deps
 from service.gateways.store import audit_log, workspace_reading, workspaces
 from service.gateways.store.database import Connection

@@ -16,7 +16,8 @@ from service.core.outcomes import (
     Released,
     Throttled,
 )
-from service.core.workspaces import NOTHING_OWN, OwnSettings, Place
+from service.core.place import Place
+from service.core.workspaces import NOTHING_OWN, OwnSettings
 from service.gateways.vendor.classify import is_service_error
 
 CREATE_PACKAGE = "create_package"

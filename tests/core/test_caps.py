@@ -3,9 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.caps import Caps, Place, Waiting, find_refused, is_far_from
+from service.core.caps import Caps, Waiting, find_refused, is_far_from
+from service.core.place import Place
 
-PLACES = st.sampled_from([("p", "a"), ("p", "b"), ("q", "a")])
+PLACES = st.sampled_from(
+    [Place(project_id=project, workspace=name) for project, name in (("p", "a"), ("p", "b"), ("q", "a"))]
+)
 SIZES = st.lists(st.tuples(PLACES, st.integers(1, 6)), max_size=20)
 
 

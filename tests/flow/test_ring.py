@@ -10,8 +10,9 @@ from arq.connections import ArqRedis
 
 from service.background import running
 from service.core.errors import DatabaseUnavailable
+from service.core.place import Place
 from service.core.planning import Window
-from service.core.workspaces import OwnSettings, Place
+from service.core.workspaces import OwnSettings
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
 from service.flow.windows import ReadWindows, Windows

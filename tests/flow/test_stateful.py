@@ -30,10 +30,10 @@ from service.core.config import Settings
 from service.core.ids import new_id
 from service.core.model import Batch, ClosedBy
 from service.core.outcomes import NO_WORDS, CallReport, InDoubt, Outcome, Rejected, Released, VendorError
+from service.core.place import Place
 from service.core.reconciling import ListedPackage, Look, Sought, Unreadable, judge_look
 from service.core.refusal import plan_split
 from service.core.resolution import Decision, Resolution
-from service.core.workspaces import Place
 from service.deps import WorkerDeps
 from service.flow import sweep, workspaces
 from service.flow.accept_group import Accepted, ItemConflict, accept_group

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from service.core.submission import is_identifier
+from service.core.identifiers import is_identifier
 from service.doors.facade.bodies import read_object
 from service.doors.facade.form import VendorFormError, invalid_parameter, timed_out
 from service.doors.facade.identity import ProvenCall

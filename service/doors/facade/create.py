@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from service.core.model import ItemState, RequestState
+from service.core.place import Place
 from service.doors import problems
 from service.doors.auth import Scope
 from service.doors.facade.bodies import read_object
@@ -34,7 +35,6 @@ from service.flow import status
 from service.flow.accept import Envelope
 from service.flow.accept_once import Begun, accept_once, note_told
 from service.gateways.store.reading import RequestView
-from service.gateways.vendor.calls import Place
 
 REQUEST_HEADER = "X-Release-Request-Id"
 #: Others are let be, as the vendor does.

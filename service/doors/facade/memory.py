@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from service.core.place import Place
 from service.core.verifying import Pairs
 from service.flow.flights import Flights, Keeping
 from service.gateways.permits import Refused
-from service.gateways.vendor.calls import Place
 from service.gateways.vendor.client import Forwarded
 
 #: The date of a signature has whole seconds: within this time the same signature is the same call.

@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from service.core.submission import is_identifier
+from service.core.identifiers import is_identifier
+from service.core.place import Place
 from service.deps import Deps
 from service.doors.auth import Caller
 from service.doors.facade.form import VendorForm, VendorFormError, header_missing, not_published
-from service.gateways.vendor.calls import Place
 
 
 def read_place(request: web.Request, caller: Caller, deps: Deps) -> Place:

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from service.core.submission import is_identifier
+from service.core.identifiers import is_identifier
+from service.core.place import Place
 from service.doors.facade.bodies import read_object
 from service.doors.facade.form import VendorFormError, invalid_parameter, not_published
 from service.doors.facade.identity import ProvenCall
@@ -23,7 +24,7 @@ from service.doors.keys import DEPS
 from service.doors.operation import operation
 from service.flow.passing import pass_on
 from service.gateways.permits import Refused
-from service.gateways.vendor.calls import Place, VendorCall
+from service.gateways.vendor.calls import VendorCall
 from service.gateways.vendor.client import Forwarded
 from service.gateways.vendor.endpoints import (
     approvals_path,

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # pydantic reads a TypedDict of typing itself only from Python 3.12 on.
 from typing_extensions import TypedDict
 
-from service.core.submission import Identifier, PackageName
+from service.core.identifiers import Identifier
+from service.core.submission import PackageName
 from service.doors.operation import Parameter, Reply
 
 #: Longest value of a query parameter.

@@ -6,7 +6,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from service.core.model import ItemState, RequestState
-from service.core.workspaces import Place
+from service.core.place import Place
 from service.gateways.store.database import Connection
 
 

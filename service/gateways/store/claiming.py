@@ -11,8 +11,8 @@ from asyncpg import Record
 
 from service.core.batch_key import BatchKey
 from service.core.model import Batch, ClosedBy, WaitReason
+from service.core.place import Place
 from service.core.planning import OVERTAKEN_FOR, share_of_overtaken
-from service.core.workspaces import Place
 from service.gateways.store.database import Connection
 
 

@@ -1,9 +1,12 @@
 """Counts the items that wait, and lets one process at a time do so where the last places are given away."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import LiteralString
 
-from service.core.caps import Place, Waiting
+from asyncpg import Record
+
+from service.core.caps import Waiting
+from service.core.place import Place
 from service.gateways.store.database import Connection
 
 # All workspaces with waiting items, from the index alone.
@@ -18,7 +21,7 @@ GROUP BY project_id, workspace
 async def count_waiting(connection: Connection) -> Waiting:
     """Count the items that wait, of every workspace."""
     rows = await connection.fetch(COUNT_WAITING)
-    by_place = {(row["project_id"], row["workspace"]): row["waiting"] for row in rows}
+    by_place = _by_place(rows)
     return Waiting(total=sum(by_place.values()), by_place=by_place)
 
 
@@ -43,9 +46,16 @@ async def count_waiting_at(
 ) -> dict[Place, int]:
     """Count the items that wait in these workspaces."""
     rows = await connection.fetch(
-        COUNT_WAITING_AT, [project for project, _ in places], [name for _, name in places], up_to
+        COUNT_WAITING_AT,
+        [place.project_id for place in places],
+        [place.workspace for place in places],
+        up_to,
     )
-    return {(row["project_id"], row["workspace"]): row["waiting"] for row in rows}
+    return _by_place(rows)
+
+
+def _by_place(rows: Iterable[Record]) -> dict[Place, int]:
+    return {Place(project_id=row["project_id"], workspace=row["workspace"]): row["waiting"] for row in rows}
 
 
 async def count_all_waiting(connection: Connection, *, up_to: int) -> int:

@@ -9,7 +9,8 @@ from asyncpg import Record
 
 from service.core.breakers import BreakerReason
 from service.core.model import WaitReason
-from service.core.workspaces import Governance, Place
+from service.core.place import Place
+from service.core.workspaces import Governance
 from service.gateways.store.database import Connection
 from service.gateways.store.reading import Hold
 from service.gateways.store.workspaces import governance_of

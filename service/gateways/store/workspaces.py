@@ -7,7 +7,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from service.core.workspaces import Governance, OwnSettings, Place
+from service.core.place import Place
+from service.core.workspaces import Governance, OwnSettings
 from service.gateways.store.database import Connection
 
 # The row of a workspace, made where there is none, and locked; none where the caller does not see the workspace.

@@ -6,6 +6,7 @@ import orjson
 
 from service.core.batch_key import BatchKey
 from service.core.model import Batch
+from service.core.place import Place
 from service.gateways.vendor.endpoints import (
     create_package_path,
     pending_items_path,
@@ -39,14 +40,6 @@ class VendorCall:
     workspace: str
     traceparent: str | None = None
     max_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A workspace of a project: where a read looks."""
-
-    project_id: str
-    workspace: str
 
 
 def create_package_call(batch: Batch, *, max_bytes: int) -> VendorCall:

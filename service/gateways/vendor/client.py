@@ -14,9 +14,9 @@ from yarl import URL
 
 from service.core.model import Batch
 from service.core.outcomes import CallReport, InDoubt, NotSent, NotSentCause, Outcome, Rejected, Released
+from service.core.place import Place
 from service.gateways.vendor.answer import Answer, NoAnswer, NoAnswerReason, clock_skew_of
 from service.gateways.vendor.calls import (
-    Place,
     VendorCall,
     create_package_call,
     pending_items_call,

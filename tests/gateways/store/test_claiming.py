@@ -9,8 +9,8 @@ import pytest
 
 from service.core.batch_key import BatchKey
 from service.core.ids import new_id
+from service.core.place import Place
 from service.core.planning import OVERTAKEN_FOR
-from service.core.workspaces import Place
 from service.gateways.store.claiming import CLAIM_ITEMS, Lease, claim_items, claim_sealed
 from service.gateways.store.database import Connection, Database, PoolSize
 

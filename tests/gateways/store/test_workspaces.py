@@ -10,7 +10,8 @@ import pytest
 from service.core.auditing import Patience
 from service.core.config import Settings
 from service.core.ids import new_id
-from service.core.workspaces import OwnSettings, Place
+from service.core.place import Place
+from service.core.workspaces import OwnSettings
 from service.gateways.store.audit_waiting import find_overdue
 from service.gateways.store.database import Connection, Database, PoolSize
 from service.gateways.store.lanes import overdue_keys
