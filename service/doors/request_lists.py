@@ -55,7 +55,7 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
     """
     wanted, page = _read_filter(request), read_page(request, "release-requests")
     behind = _position_in(page)
-    rows = await request.app[DEPS].database.read(
+    rows = await request.app[DEPS].database.read_one_moment(
         lambda connection: list_requests(
             connection, wanted, visible=caller.visible, behind=behind, limit=page.size
         )

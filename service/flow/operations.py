@@ -89,7 +89,7 @@ async def preview(
         views = await request_lists.find_requests(connection, ids, visible=visible)
         return Preview(count=count, sample=tuple(views[each] for each in ids if each in views))
 
-    return await deps.database.transact(work)
+    return await deps.database.read_one_moment(work)
 
 
 async def start(

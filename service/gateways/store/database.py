@@ -185,6 +185,19 @@ class Database:
                     raise
         return await self._read_once(work)
 
+    async def read_one_moment(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work`` as ``read`` does, in a transaction that sees one moment.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+
+        async def at_one_moment(connection: Connection) -> T:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await work(connection)
+
+        return await self.read(at_one_moment)
+
     async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._turn_to_read(), self.connection(longest=_LONGEST_READ) as connection:
             return await work(connection)

@@ -124,18 +124,17 @@ async def list_requests(
     behind: ListPosition | None,
     limit: int,
 ) -> RequestRows:
-    """Return up to ``limit`` requests from behind a position."""
-    async with connection.transaction(readonly=True):
-        await connection.execute(PLAN_FOR_VALUES)
-        rows = await connection.fetch(
-            LIST_REQUESTS,
-            *conditions(wanted, visible),
-            behind and behind.created_at,
-            behind and behind.request_id,
-            limit + 1,
-        )
-        shown = await _as_many_as_fit(connection, rows[:limit])
-        requests = await _with_items(connection, shown)
+    """Return up to ``limit`` requests from behind a position, in a transaction of the caller's."""
+    await connection.execute(PLAN_FOR_VALUES)
+    rows = await connection.fetch(
+        LIST_REQUESTS,
+        *conditions(wanted, visible),
+        behind and behind.created_at,
+        behind and behind.request_id,
+        limit + 1,
+    )
+    shown = await _as_many_as_fit(connection, rows[:limit])
+    requests = await _with_items(connection, shown)
     return RequestRows(requests=requests, has_more=len(rows) > len(shown))
 
 
