@@ -3,16 +3,6 @@
 from service.doors.problems import Problem
 
 
-def not_theirs() -> Problem:
-    """Say that a request is another caller's."""
-    return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail="Expected the key that handed the request in, or one with the scope operate.",
-    )
-
-
 def not_cancellable(state: str) -> Problem:
     """Say why a request goes on."""
     return Problem(
@@ -66,24 +56,4 @@ def not_resolvable(state: str) -> Problem:
         title="The batch does not wait for a decision.",
         detail=f"Expected a batch that is needs_attention; this one is {state}.",
         members={"state": state},
-    )
-
-
-def not_of_all_workspaces() -> Problem:
-    """Say that an answer would tell of workspaces that the key is not for."""
-    return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail="Expected a key for all workspaces: the audit tells of every one.",
-    )
-
-
-def bound_to_applicants() -> Problem:
-    """Say that a key for some applicants has nothing released for all who match."""
-    return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail="Expected a key that may apply for anybody: the requests that match may be of many applicants.",
     )

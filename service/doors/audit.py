@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.core.audit_trail import KeptEntry
 from service.core.auditing import Patience
-from service.doors import action_problems
+from service.doors import problems
 from service.doors.auth import Caller
 from service.doors.keys import DEPS
 from service.doors.operating_resources import AuditLogPage, AuditResource
@@ -39,8 +39,8 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 
     The rules are those that PostgreSQL alone can tell; the vendor is left to the command.
     """
-    if "*" not in caller.patterns:
-        raise ProblemError(action_problems.not_of_all_workspaces())
+    if not caller.sees_all:
+        raise ProblemError(problems.forbidden("a key for all workspaces: the audit tells of every one"))
     deps = request.app[DEPS]
     report = await audit(deps.database, Patience.of(deps.settings))
     return json_response(audit_resource(report))

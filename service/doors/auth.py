@@ -53,6 +53,11 @@ class Caller:
         """The workspaces as LIKE patterns of Postgres."""
         return tuple(like_pattern(pattern) for pattern in self.patterns)
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether the key is for all workspaces."""
+        return "*" in self.patterns
+
     def may_use(self, project_id: str, workspace: str) -> bool:
         """Tell whether a workspace is among those of the key."""
         place = f"{project_id}/{workspace}"
@@ -124,7 +129,7 @@ def check_scope(key: ApiKey, *scopes: Scope) -> None:
         ProblemError: it has none.
     """
     if not frozenset(Scope(scope) for scope in key.scopes) & {*scopes, Scope.ADMIN}:
-        raise ProblemError(problems.forbidden(" or ".join(scopes)))
+        raise ProblemError(problems.forbidden(f"a key with the scope {' or '.join(scopes)}"))
 
 
 def caller_of(key: ApiKey) -> Caller:

@@ -69,7 +69,9 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     """
     body = await read_body(request, OperationBody)
     if caller.apply_user_ids and body.action is OperationAction.RETRY:
-        raise ProblemError(action_problems.bound_to_applicants())
+        raise ProblemError(
+            problems.forbidden("a key that may apply for anybody: what matches may be of many applicants")
+        )
     wanted = _read_filter(body)
     if not body.execute:
         shown = await operations.preview(request.app[DEPS], body.action, wanted, visible=caller.visible)
@@ -122,7 +124,7 @@ async def abort(request: web.Request, caller: Caller) -> web.Response:
 
 def _owner(caller: Caller) -> str | None:
     """Whose operations the caller may see: an admin of all workspaces everybody's, others their own."""
-    return None if Scope.ADMIN in caller.scopes and "*" in caller.patterns else caller.name
+    return None if Scope.ADMIN in caller.scopes and caller.sees_all else caller.name
 
 
 def _read_filter(body: OperationBody) -> RequestFilter:

@@ -207,13 +207,10 @@ def rate_limited(seconds: float, *, what: str) -> Problem:
     )
 
 
-def forbidden(scope: str) -> Problem:
-    """Say which scope a key lacks."""
+def forbidden(expected: str) -> Problem:
+    """Say which key would be let in."""
     return Problem(
-        status=403,
-        code="forbidden",
-        title="The API key may not do this.",
-        detail=f"Expected a key with the scope {scope}.",
+        status=403, code="forbidden", title="The API key may not do this.", detail=f"Expected {expected}."
     )
 
 
@@ -221,14 +218,11 @@ def not_allowed(outcome: NotAllowed | NotApplicant) -> Problem:
     """Say which workspace, or which applicant, a key is not for."""
     match outcome:
         case NotAllowed():
-            expected = f"a key for the workspace {outcome.project_id}/{outcome.workspace}"
+            return forbidden(f"a key for the workspace {outcome.project_id}/{outcome.workspace}")
         case NotApplicant():
-            expected = f"a key that may apply for {outcome.apply_user_id}"
+            return forbidden(f"a key that may apply for {outcome.apply_user_id}")
         case _:
             assert_never(outcome)
-    return Problem(
-        status=403, code="forbidden", title="The API key may not do this.", detail=f"Expected {expected}."
-    )
 
 
 def strange_entry(detail: str) -> Problem:

@@ -95,7 +95,7 @@ def _problem_of(
         case NoSuchRequest():
             return problems.not_found("release request")
         case NotTheirs():
-            return action_problems.not_theirs()
+            return problems.forbidden("the key that handed the request in, or one with the scope operate")
         case NotApplicant():
             return problems.not_allowed(outcome)
         case NotCancellable(state=state):
