@@ -134,11 +134,9 @@ def _wrong(pointer: str, code: str, detail: str) -> Invalid:
 
 
 def _raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
-    for outcome in outcomes:
-        if not isinstance(outcome, Unavailable):
-            return
-    if isinstance(outcomes[0], Unavailable):
-        raise outcomes[0]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
+    if len(failures) == len(outcomes):
+        raise failures[0]
 
 
 async def _find_views(deps: Deps, outcomes: Sequence[Outcome], caller: Caller) -> Mapping[UUID, RequestView]:

@@ -37,8 +37,6 @@ from service.flow.accept_once import Begun, accept_once, note_told
 from service.gateways.store.reading import RequestView
 
 REQUEST_HEADER = "X-Release-Request-Id"
-#: Others are let be, as the vendor does.
-_MEMBERS = ("apply_user_id", "package_name", "pending_item_list", "approver_ids")
 _LONGEST_LIST = 10
 
 
@@ -76,7 +74,8 @@ async def create(request: web.Request, call: ProvenCall) -> web.Response:
 def _envelope_of(request: web.Request, call: ProvenCall, place: Place) -> Envelope:
     given = read_object(request, call)
     _check_members(given, most_items=request.app[DEPS].settings.batch_max_items)
-    members = {name: given[name] for name in _MEMBERS if name in given}
+    # Others are let be, as the vendor does.
+    members = {name: given[name] for name in PackageBody.model_fields if name in given}
     parsed = {"project_id": place.project_id, "workspace": place.workspace, **members}
     return Envelope(
         caller=call.caller.name,
