@@ -1,5 +1,6 @@
 """The HTTP door of operations: cancel or retry many release requests, after a look at what would happen."""
 
+from dataclasses import replace
 from typing import Annotated, assert_never
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from service.core.request_filter import BadFilter, RequestFilter, read_filter
 from service.core.submission import Invalid
 from service.doors import action_problems, problems
 from service.doors.auth import Caller, Scope
-from service.doors.bodies import ActionBody, Reason, read_body, read_optional_body
+from service.doors.bodies import ActionBody, Reason, read_body
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS
 from service.doors.operating_resources import OperationPreview, OperationResource
@@ -20,8 +21,8 @@ from service.doors.operation import Reply, operation
 from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.doors.render import json_response, request_resource
+from service.doors.request_actions import read_actor
 from service.flow import operations
-from service.flow.acting import Actor
 from service.flow.operations import CountChanged, NoSuchOperation, NotRunning, Preview, TooMany
 
 OPERATIONS_PATH = "/v1/operations"
@@ -102,14 +103,7 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 )
 async def abort(request: web.Request, caller: Caller) -> web.Response:
     """Stop an operation that runs; what it has done stays done."""
-    body = await read_optional_body(request, ActionBody)
-    actor = Actor(
-        name=caller.actor,
-        visible=caller.visible,
-        owner=_owner(caller),
-        reason=body.reason,
-        http_request_id=request[HTTP_REQUEST_ID],
-    )
+    actor = replace(await read_actor(request, caller), owner=_owner(caller))
     outcome = await operations.abort(request.app[DEPS], read_id(request), actor)
     match outcome:
         case Progress():

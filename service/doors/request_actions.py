@@ -42,7 +42,7 @@ async def cancel(request: web.Request, caller: Caller) -> web.Response:
     is cancelled is no error.
     """
     deps, request_id = request.app[DEPS], read_id(request)
-    actor = await _read_actor(request, caller)
+    actor = await read_actor(request, caller)
     outcome = await cancel_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
         raise ProblemError(_problem_of(outcome))
@@ -67,7 +67,7 @@ async def retry(request: web.Request, caller: Caller) -> web.Response:
     A key with the scope submit retries its own requests, one with operate those of its workspaces.
     """
     deps, request_id = request.app[DEPS], read_id(request)
-    actor = await _read_actor(request, caller)
+    actor = await read_actor(request, caller)
     outcome = await retry_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
         raise ProblemError(_problem_of(outcome))
@@ -76,7 +76,12 @@ async def retry(request: web.Request, caller: Caller) -> web.Response:
     return json_response(request_resource(view), status=202, headers=headers)
 
 
-async def _read_actor(request: web.Request, caller: Caller) -> Actor:
+async def read_actor(request: web.Request, caller: Caller) -> Actor:
+    """Return who acts, with the reason that the body gives.
+
+    Raises:
+        ProblemError: the body is not of the form.
+    """
     body = await read_optional_body(request, ActionBody)
     return Actor(
         name=caller.actor,
@@ -84,7 +89,7 @@ async def _read_actor(request: web.Request, caller: Caller) -> Actor:
         owner=caller.owner,
         reason=body.reason,
         http_request_id=request[HTTP_REQUEST_ID],
-        apply_user_ids=caller.apply_user_ids,
+        may_apply_for=caller.may_apply_for,
     )
 
 

@@ -5,7 +5,7 @@ Leaves: the request, its items and its timeline changed, and an entry of the aud
 If it dies here: nothing was changed, or all of it; the sweep rings for what waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,6 +23,10 @@ from service.gateways.store.database import Connection
 from service.gateways.store.retrying import Again, OtherHolder
 
 
+def _for_anybody(_apply_user_id: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who acts, on what, and why."""
@@ -34,8 +38,8 @@ class Actor:
     owner: str | None
     reason: str | None
     http_request_id: str | None
-    #: For whom the actor may have something released; empty for anybody.
-    apply_user_ids: tuple[str, ...] = ()
+    #: Whether the actor may have something released for an applicant.
+    may_apply_for: Callable[[str], bool] = _for_anybody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +126,7 @@ async def cancel_within(connection: Connection, request_id: UUID, actor: Actor) 
     keys = await expiring.hand_on(connection, item_ids)
     await expiring.lock_requests(connection, (request_id,))
     changed = await progress.follow_requests(connection, [request_id], detail=_detail(actor))
-    await audit_log.record(connection, _entry("request.cancelled", standing, actor))
+    await audit_log.record(connection, _entry("request.cancelled", standing, actor, RequestState.CANCELLED))
     return Done(changed=tuple(changed), keys=tuple((key, standing.place) for key in keys))
 
 
@@ -131,15 +135,14 @@ async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -
     standing = await _find_theirs(connection, request_id, actor)
     if not isinstance(standing, Standing):
         return standing
-    if actor.apply_user_ids and standing.apply_user_id not in actor.apply_user_ids:
+    if not actor.may_apply_for(standing.apply_user_id):
         return NotApplicant(apply_user_id=standing.apply_user_id)
     await cancelling.lock_items(connection, request_id)
     again = await retrying.lock_for_retry(connection, request_id)
-    state = await _state_now(connection, request_id, actor)
-    if state not in (RequestState.FAILED, RequestState.REJECTED):
-        return NotRetryable(state=state)
+    if again.state not in (RequestState.FAILED, RequestState.REJECTED):
+        return NotRetryable(state=again.state)
     if again.deadline is not None and again.deadline <= again.now:
-        return NotRetryable(state=state, is_too_late=True)
+        return NotRetryable(state=again.state, is_too_late=True)
     held = await retrying.find_other_holders(connection, request_id)
     conflict = _conflict_with(again, held)
     if conflict is not None:
@@ -147,7 +150,7 @@ async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -
     await retrying.reopen(connection, request_id, held, detail=_detail(actor))
     if held:
         await progress.follow_requests(connection, [request_id], detail={"attached": True})
-    await audit_log.record(connection, _entry("request.retried", standing, actor))
+    await audit_log.record(connection, _entry("request.retried", standing, actor, RequestState.ACCEPTED))
     return Done(changed=(request_id,), keys=((again.batch_key, standing.place),))
 
 
@@ -180,8 +183,7 @@ def _detail(actor: Actor) -> dict[str, object]:
     return {"actor": actor.name, **reason}
 
 
-def _entry(action: str, standing: Standing, actor: Actor) -> AuditEntry:
-    state = "cancelled" if action == "request.cancelled" else "accepted"
+def _entry(action: str, standing: Standing, actor: Actor, state: RequestState) -> AuditEntry:
     return AuditEntry(
         actor=actor.name,
         action=action,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+from service.core.model import RequestState
 from service.gateways.store.database import Connection
 
 
@@ -17,13 +18,14 @@ class Again:
     #: Sorted.
     approver_ids: tuple[str, ...]
     batch_key: UUID
+    state: RequestState
     deadline: datetime | None
     now: datetime
 
 
 LOCK_FOR_RETRY: LiteralString = """
 SELECT
-    r.apply_user_id, r.batch_key, r.deadline, clock_timestamp() AS now,
+    r.apply_user_id, r.batch_key, r.state, r.deadline, clock_timestamp() AS now,
     ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
 FROM release_requests AS r
 WHERE r.id = $1
@@ -40,6 +42,7 @@ async def lock_for_retry(connection: Connection, request_id: UUID) -> Again:
         apply_user_id=row["apply_user_id"],
         approver_ids=tuple(row["approver_ids"]),
         batch_key=row["batch_key"],
+        state=RequestState(row["state"]),
         deadline=row["deadline"],
         now=row["now"],
     )
