@@ -5,9 +5,10 @@ from enum import StrEnum
 from typing import Annotated, assert_never
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from service.core.audit_trail import Reason
 from service.core.field_errors import FieldError
 from service.core.identifiers import Identifier
 from service.core.model import BatchState, Conclusion, ItemError, ItemState
@@ -42,7 +43,7 @@ class ResolutionBody(BaseModel):
 
     decision: Annotated[Decision, Field(strict=False)]
     release_package_id: Annotated[Identifier | None, Field(validate_default=True)] = None
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
+    reason: Reason
 
     @field_validator("release_package_id")
     @classmethod

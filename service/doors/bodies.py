@@ -1,10 +1,11 @@
 """Reads the bodies of actions: JSON of a model, or nothing where nothing is needed."""
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.core.audit_trail import Reason
 from service.core.field_errors import field_errors
 from service.core.json_input import Malformed, read_json
 from service.core.submission import Invalid
@@ -13,7 +14,6 @@ from service.doors.http import read_json_body
 from service.doors.problems import ProblemError
 
 Model = TypeVar("Model", bound=BaseModel)
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
 
 
 class ActionBody(BaseModel):

@@ -6,6 +6,7 @@ from typing import Annotated, assert_never
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from service.core.audit_trail import Reason
 from service.core.field_errors import FieldError
 from service.core.ids import new_id
 from service.core.operations import MOST_TARGETS, Operation, OperationAction, Progress
@@ -13,7 +14,7 @@ from service.core.request_filter import BadFilter, RequestFilter, read_filter
 from service.core.submission import Invalid
 from service.doors import action_problems, problems
 from service.doors.auth import Caller, Scope
-from service.doors.bodies import ActionBody, Reason, read_body
+from service.doors.bodies import ActionBody, read_body
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import DEPS
 from service.doors.operating_resources import OperationPreview, OperationResource

@@ -48,6 +48,20 @@ async def hand_in(acceptor: Acceptor, item: str) -> tuple[object, float]:
     return outcome, time.monotonic() - started
 
 
+async def test_a_slow_commit_of_long_ago_refuses_nobody(replica: Replica) -> None:
+    """What one commit took while it waited for a lock says nothing of the commits after a pause."""
+    acceptor, clock = replica.intake.acceptor, asyncio.get_running_loop().time
+    await slow_down_commits(replica, seconds=3.0)
+    await hand_in(acceptor, "slow")
+    async with replica.deps.database.connection() as connection:
+        await connection.execute("DROP TRIGGER slow ON release_requests")
+    ended_at = clock()
+    await eventually(lambda: clock() > ended_at + 1.2, within=5.0, what="a pause")
+    results = await asyncio.gather(*(hand_in(acceptor, str(number)) for number in range(1_000)))
+
+    assert all(isinstance(outcome, Accepted) for outcome, _ in results)
+
+
 async def test_who_would_wait_for_long_is_refused_at_once(replica: Replica) -> None:
     """Of 4,000 requests at once those are accepted that are committed within some seconds; the others know at once."""
     await slow_down_commits(replica, seconds=0.25)

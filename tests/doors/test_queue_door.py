@@ -197,6 +197,9 @@ async def test_garbage_on_the_queue_runs_no_code_and_stops_no_worker(
         b"odd": b'{"t": "x", "f": 5, "a": "abc", "k": [], "et": "y"}',
         b"infinite": b'{"t": 1, "f": "release_request", "a": [NaN], "k": {}, "et": 1}',
         b"reserved": b'{"t": 1, "f": "__class__", "a": [], "k": {}, "et": 1}',
+        b"twice": orjson.dumps(
+            {"t": None, "f": "release_request", "a": [envelope("twice")], "k": {}, "et": 1}
+        ).replace(b'"workspace":', b'"workspace":"another","workspace":'),
     }
     for job_id, payload in payloads.items():
         await producer.redis.set(b"arq:job:" + job_id, payload)
