@@ -123,7 +123,7 @@ class LogEvent(StrEnum):
     AUDIT_VIOLATED = "audit.violated"
     #: reason
     AUDIT_FAILED = "audit.failed"
-    #: reason; long polls fall back to asking now and then
+    #: reason; until it is back, callers that wait are told by a look every two seconds
     CHANGES_LOST = "changes.lost"
 
     #: library, words; a line that a library of ours has written

@@ -17,14 +17,9 @@ from tests.support.vendor_sdk import (
     SdkObject,
     body,
     create,
-    deploy,
     failure,
-    list_approvals,
-    list_items,
-    list_packages,
     sdk_client_of,
-    show,
-    unpack,
+    use_all_seven,
 )
 
 
@@ -37,30 +32,8 @@ def sdk_client(own_emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytes
 
 
 async def test_all_seven_operations(own_emulator: EmulatorProcess, sdk_client: SdkObject) -> None:
-    """Two items are listed and packaged; a package is found, shown, deployed; another is revoked."""
-    await own_emulator.register_items(WORKSPACE, [{"pending_item_id": "26"}, {"pending_item_id": "27"}])
-    before = await asyncio.to_thread(list_items, sdk_client)
-    created = await asyncio.to_thread(create, sdk_client, "26")
-    other = await asyncio.to_thread(create, sdk_client, "27")
-    after = await asyncio.to_thread(list_items, sdk_client)
-    found = await asyncio.to_thread(list_packages, sdk_client)
-    shown = await asyncio.to_thread(show, sdk_client, created.release_package_id)
-    deployed = await asyncio.to_thread(deploy, sdk_client, created.release_package_id)
-    await asyncio.to_thread(unpack, sdk_client, other.release_package_id)
-    unpacked = await asyncio.to_thread(show, sdk_client, other.release_package_id)
-    approvals = await asyncio.to_thread(list_approvals, sdk_client)
-
-    assert [(item.pending_item_id, item.package_flag) for item in before.data] == [("26", 0), ("27", 0)]
-    assert (created.package_name, created.release_package_id) == ("package_26", "1")
-    assert [(item.pending_item_id, item.package_flag) for item in after.data] == [("26", 1), ("27", 1)]
-    assert [package.package_id for package in found.data] == ["2", "1"]
-    assert found.x_request_id
-    assert shown.release_package.deploy_status == 1
-    assert len(str(shown.release_package.apply_timestamp)) == 13
-    assert [task.pending_item_id for task in shown.task_details] == ["26"]
-    assert [detail.package_id for detail in deployed.deploy_package_details] == [1]
-    assert unpacked.release_package.delete_flag == 1
-    assert [each.apply_id.removeprefix("apply-") for each in approvals.job_apply_search_list] == ["26", "27"]
+    """The emulator answers each as the vendor does."""
+    await use_all_seven(sdk_client, own_emulator)
 
 
 async def test_the_users_and_roles_of_a_workspace(sdk_client: SdkObject) -> None:

@@ -8,7 +8,6 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkdataartsstudio import v1 as sdk
 
 from service.core.signing import AccessKey
-from tests.emulator.vendor_caller import WORKSPACE
 from tests.support.emulator import UNLIMITED
 from tests.support.sql import count_requests
 from tests.support.stack import Stack
@@ -16,41 +15,16 @@ from tests.support.vendor_sdk import (
     SdkObject,
     body,
     create,
-    deploy,
     failure,
-    list_approvals,
     list_items,
-    list_packages,
     sdk_client_of,
-    show,
-    unpack,
+    use_all_seven,
 )
 
 
 async def test_all_seven_operations(stack: Stack, client: SdkObject) -> None:
-    """Two items are listed and packaged; a package is found, shown, deployed; another is revoked."""
-    await stack.emulator.register_items(WORKSPACE, [{"pending_item_id": "26"}, {"pending_item_id": "27"}])
-    before = await asyncio.to_thread(list_items, client)
-    created = await asyncio.to_thread(create, client, "26")
-    other = await asyncio.to_thread(create, client, "27")
-    after = await asyncio.to_thread(list_items, client)
-    found = await asyncio.to_thread(list_packages, client)
-    shown = await asyncio.to_thread(show, client, created.release_package_id)
-    deployed = await asyncio.to_thread(deploy, client, created.release_package_id)
-    await asyncio.to_thread(unpack, client, other.release_package_id)
-    unpacked = await asyncio.to_thread(show, client, other.release_package_id)
-    approvals = await asyncio.to_thread(list_approvals, client)
-
-    assert [(item.pending_item_id, item.package_flag) for item in before.data] == [("26", 0), ("27", 0)]
-    assert (created.package_name, created.release_package_id) == ("package_26", "1")
-    assert [(item.pending_item_id, item.package_flag) for item in after.data] == [("26", 1), ("27", 1)]
-    assert [package.package_id for package in found.data] == ["2", "1"]
-    assert found.x_request_id
-    assert shown.release_package.deploy_status == 1
-    assert [task.pending_item_id for task in shown.task_details] == ["26"]
-    assert [detail.package_id for detail in deployed.deploy_package_details] == [1]
-    assert unpacked.release_package.delete_flag == 1
-    assert [each.apply_id.removeprefix("apply-") for each in approvals.job_apply_search_list] == ["26", "27"]
+    """The façade answers each as the vendor does."""
+    await use_all_seven(client, stack.emulator)
 
 
 async def test_an_error_of_the_vendor_is_read_by_the_sdk(stack: Stack, client: SdkObject) -> None:

@@ -1,5 +1,6 @@
 """The vendor's own Python SDK: its client at an address of ours, and its seven calls."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from huaweicloudsdkdataartsstudio import v1 as sdk
 
 from service.core.signing import AccessKey
 from tests.emulator.vendor_caller import PROJECT, WORKSPACE
+from tests.support.emulator import EmulatorProcess
 
 #: The SDK publishes no types.
 SdkObject = Any
@@ -83,3 +85,30 @@ def failure(kind: type[Exception], call: Callable[[], object]) -> SdkObject:
     with pytest.raises(kind) as caught:
         call()
     return caught.value
+
+
+async def use_all_seven(client: SdkObject, emulator: EmulatorProcess) -> None:
+    """Have two items listed and packaged; a package found, shown, deployed; another revoked."""
+    await emulator.register_items(WORKSPACE, [{"pending_item_id": "26"}, {"pending_item_id": "27"}])
+    before = await asyncio.to_thread(list_items, client)
+    created = await asyncio.to_thread(create, client, "26")
+    other = await asyncio.to_thread(create, client, "27")
+    after = await asyncio.to_thread(list_items, client)
+    found = await asyncio.to_thread(list_packages, client)
+    shown = await asyncio.to_thread(show, client, created.release_package_id)
+    deployed = await asyncio.to_thread(deploy, client, created.release_package_id)
+    await asyncio.to_thread(unpack, client, other.release_package_id)
+    unpacked = await asyncio.to_thread(show, client, other.release_package_id)
+    approvals = await asyncio.to_thread(list_approvals, client)
+
+    assert [(item.pending_item_id, item.package_flag) for item in before.data] == [("26", 0), ("27", 0)]
+    assert (created.package_name, created.release_package_id) == ("package_26", "1")
+    assert [(item.pending_item_id, item.package_flag) for item in after.data] == [("26", 1), ("27", 1)]
+    assert [package.package_id for package in found.data] == ["2", "1"]
+    assert found.x_request_id
+    assert shown.release_package.deploy_status == 1
+    assert len(str(shown.release_package.apply_timestamp)) == 13
+    assert [task.pending_item_id for task in shown.task_details] == ["26"]
+    assert [detail.package_id for detail in deployed.deploy_package_details] == [1]
+    assert unpacked.release_package.delete_flag == 1
+    assert [each.apply_id.removeprefix("apply-") for each in approvals.job_apply_search_list] == ["26", "27"]
