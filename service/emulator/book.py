@@ -10,6 +10,7 @@ from service.emulator.events import (
     FaultFired,
     FaultsSet,
     ItemRegistered,
+    ItemsAskedFor,
     PackageMade,
     PackageMarked,
 )
@@ -46,8 +47,8 @@ class Book:
                 self._add_package(event)
             case PackageMarked():
                 self._mark_package(event)
-            case ItemRegistered():
-                self._register(event)
+            case ItemRegistered() | ItemsAskedFor():
+                self._list(event)
             case FaultsSet():
                 self.plan.set(event.faults, keeps_counts=event.keeps_counts)
             case _:
@@ -83,7 +84,6 @@ class Book:
         self._package_ids[place].append(event.package_id)
         self.calls[event.call] = self.calls[event.call].take_effect()
         for item in event.items:
-            self.items[place].setdefault(item, _unannounced_item(item, event))
             self._hold(place, item, package_id=event.package_id)
 
     def _hold(self, place: Place, item: str, *, package_id: str) -> None:
@@ -106,23 +106,6 @@ class Book:
         if len(holders) <= 1:
             self._doubled.discard((place, item))
 
-    def _register(self, event: ItemRegistered) -> None:
-        self.items[event.project_id, event.workspace][event.pending_item_id] = PendingItem(
-            pending_item_id=event.pending_item_id,
-            item_name=event.item_name,
-            submit_user_id=event.submit_user_id,
-            task_type=event.task_type,
-            update_type=event.update_type,
-            at=event.at,
-        )
-
-
-def _unannounced_item(pending_item_id: str, event: PackageMade) -> PendingItem:
-    return PendingItem(
-        pending_item_id=pending_item_id,
-        item_name=f"job_{pending_item_id}",
-        submit_user_id=event.apply_user_id,
-        task_type=1,
-        update_type=1,
-        at=event.at,
-    )
+    def _list(self, event: ItemRegistered | ItemsAskedFor) -> None:
+        items = PendingItem.listed_by(event)
+        self.items[event.project_id, event.workspace] |= {item.pending_item_id: item for item in items}

@@ -16,6 +16,7 @@ from service.emulator.faults import NOT_EXECUTED, FaultName, Faults
 from service.emulator.gateway import Gateway
 from service.emulator.holds import Hold, HoldPoint
 from service.emulator.injected import disguise
+from service.emulator.items import list_what_is_asked_for
 from service.emulator.ledger import Ledger
 from service.emulator.operations import Operation
 from service.emulator.vendor_call import Arrival, Received, VendorCall, receive
@@ -99,6 +100,8 @@ class Emulator:
 
     async def carry_out(self, call: VendorCall, caller: Caller, *, drawn: DrawnFault | None) -> "CarriedOut":
         """Let the service do its work, unless the fault stands before it; say what the client is to hear."""
+        if call.operation is Operation.CREATE_PACKAGE:
+            list_what_is_asked_for(self.ledger, call, now=time.time())
         if drawn is not None and drawn.rule.fault in NOT_EXECUTED:
             return CarriedOut(answer=disguise(_NOTHING, drawn.rule, call), is_executed=False)
         if drawn is not None and drawn.rule.fault is FaultName.LATE_EFFECT:

@@ -107,6 +107,18 @@ class ItemRegistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemsAskedFor:
+    """A create call named items that nobody had registered: where any item exists, they were pending before it."""
+
+    project_id: str
+    workspace: str
+    items: tuple[str, ...]
+    apply_user_id: str
+    at: float
+    kind: Literal["items_asked_for"] = "items_asked_for"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultsSet:
     """The faults were set; counts go on where the rules were not touched."""
 
@@ -116,6 +128,13 @@ class FaultsSet:
 
 
 Event = Annotated[
-    CallStarted | FaultFired | CallEnded | PackageMade | PackageMarked | ItemRegistered | FaultsSet,
+    CallStarted
+    | FaultFired
+    | CallEnded
+    | PackageMade
+    | PackageMarked
+    | ItemRegistered
+    | ItemsAskedFor
+    | FaultsSet,
     Field(discriminator="kind"),
 ]

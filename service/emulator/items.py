@@ -4,12 +4,34 @@ from collections.abc import Mapping
 
 from service.emulator import answers
 from service.emulator.answers import Answer
+from service.emulator.applications import read_application
 from service.emulator.book import Book
+from service.emulator.events import ItemsAskedFor
+from service.emulator.ledger import Ledger
 from service.emulator.package_lists import milliseconds
 from service.emulator.paging import read_page
 from service.emulator.people import user_name
 from service.emulator.records import PendingItem
 from service.emulator.vendor_call import VendorCall
+
+
+def list_what_is_asked_for(ledger: Ledger, call: VendorCall, *, now: float) -> None:
+    """Where any item exists, list those of a create call as pending before it, whatever becomes of it."""
+    application = read_application(call.members)
+    if application is None or ledger.book.plan.faults.items != "any":
+        return
+    listed = ledger.book.items.get((call.project_id, call.workspace), {})
+    unlisted = tuple(item for item in application.items if item not in listed)
+    if unlisted:
+        ledger.append(
+            ItemsAskedFor(
+                project_id=call.project_id,
+                workspace=call.workspace,
+                items=unlisted,
+                apply_user_id=application.apply_user_id,
+                at=now,
+            )
+        )
 
 
 def list_pending_items(book: Book, call: VendorCall, *, now: float) -> Answer:

@@ -1,8 +1,17 @@
 """What the emulator remembers of calls, packages and pending items, as it stands now."""
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
-from service.emulator.events import CallEnded, CallStarted, DeployStatus, PackageMade, PackageMarked
+from service.emulator.events import (
+    CallEnded,
+    CallStarted,
+    DeployStatus,
+    ItemRegistered,
+    ItemsAskedFor,
+    PackageMade,
+    PackageMarked,
+)
 from service.emulator.faults import FaultName
 from service.emulator.operations import Operation
 
@@ -139,6 +148,36 @@ class PendingItem:
     #: 1 added, 2 changed, 3 deleted.
     update_type: int
     at: float
+
+    @classmethod
+    def listed_by(cls, event: ItemRegistered | ItemsAskedFor) -> "list[PendingItem]":
+        """Begin the records of what somebody registered, or asked for."""
+        match event:
+            case ItemRegistered():
+                return [
+                    cls(
+                        pending_item_id=event.pending_item_id,
+                        item_name=event.item_name,
+                        submit_user_id=event.submit_user_id,
+                        task_type=event.task_type,
+                        update_type=event.update_type,
+                        at=event.at,
+                    )
+                ]
+            case ItemsAskedFor():
+                return [
+                    cls(
+                        pending_item_id=item,
+                        item_name=f"job_{item}",
+                        submit_user_id=event.apply_user_id,
+                        task_type=1,
+                        update_type=1,
+                        at=event.at,
+                    )
+                    for item in event.items
+                ]
+            case _:
+                assert_never(event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

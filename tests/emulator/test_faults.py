@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -105,6 +106,23 @@ async def test_a_dropped_connection_says_nothing_about_the_effect(
 
     assert (None, executed) == (call["status"], call["executed"])
     assert int(executed) == len(await own_emulator.packages())
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "429", "500_before"])
+async def test_an_item_was_pending_before_the_call_that_failed(
+    own_emulator: EmulatorProcess, vendor_caller: VendorCaller, fault: str
+) -> None:
+    """Where any item exists, the list shows what was asked for, not packaged, also after a restart."""
+    await own_emulator.put_faults({"rules": [{"fault": fault}]})
+    with suppress(aiohttp.ClientConnectionError):
+        await vendor_caller.create("1", "2")
+    await own_emulator.restart()
+    listed = await vendor_caller.list_pending_items()
+
+    assert [(item["pending_item_id"], item["package_flag"]) for item in listed["data"]] == [
+        ("1", 0),
+        ("2", 0),
+    ]
 
 
 async def test_a_late_effect_comes_after_the_connection_is_gone(
@@ -264,7 +282,7 @@ async def test_a_rule_befalls_only_what_it_names(own_emulator: EmulatorProcess) 
     assert (await in_b.create("6", "7")).status == 502
     assert (await in_b.create("1")).status == 200
     assert (await in_b.list_packages())["error_code"] == "APIGW.0203"
-    assert (await in_a.list_pending_items())["total"] == 0
+    assert (await in_a.list_pending_items())["total"] == 1
 
 
 async def test_a_rule_without_operation_befalls_every_call(
