@@ -114,7 +114,6 @@ def view_of_accepted(accepted: Accepted) -> RequestView:
         approver_ids=submission.approver_ids,
         package_name=submission.key.package_name,
         priority=submission.priority,
-        not_before=submission.not_before,
         labels=dict(submission.labels),
         note=submission.note,
         error=None,
@@ -122,14 +121,17 @@ def view_of_accepted(accepted: Accepted) -> RequestView:
         updated_at=accepted.created_at,
         finished_at=None,
         hold=None,
-        items=tuple(_waiting_item(item) for item in submission.pending_item_ids),
+        items=tuple(
+            _waiting_item(item, due_from=submission.not_before) for item in submission.pending_item_ids
+        ),
     )
 
 
-def _waiting_item(pending_item_id: str) -> ItemView:
+def _waiting_item(pending_item_id: str, *, due_from: datetime | None) -> ItemView:
     return ItemView(
         pending_item_id=pending_item_id,
         state=ItemState.WAITING,
+        due_from=due_from,
         batch_id=None,
         package_name=None,
         release_package_id=None,

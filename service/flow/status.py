@@ -178,5 +178,5 @@ def _wait_of_accepted(request: RequestView, now: datetime) -> Wait:
         return Wait(reason=WaitReason.PAUSED, until=None)
     if request.hold is not None:
         return Wait(reason=request.hold.reason, until=request.hold.until)
-    is_early = request.not_before is not None and request.not_before > now
-    return Wait(reason=WaitReason.WINDOW_OPEN, until=request.not_before if is_early else None)
+    due = min(item.due_from or now for item in request.items)
+    return Wait(reason=WaitReason.WINDOW_OPEN, until=due if due > now else None)

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tests.support.api import Answer, Replica
+from tests.main_job.conftest import StackWith
+from tests.support.api import REQUESTS, Answer, Replica
 from tests.support.sql import fetch_value
-from tests.support.stack import body
+from tests.support.stack import Stack, body
 
 TWO_LIVE_HOLDERS = """
 SELECT count(*) FROM (
@@ -56,6 +60,44 @@ async def test_a_request_for_an_item_that_is_further_starts_from_there(
 
     assert (second["state"], second["done"]) == ("released", True)
     assert second["items"][0]["release_package_id"] == "package-1"
+
+
+async def timeline(stack: Stack, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async with stack.http.get(f"{stack.url}{request['links']['events']}") as response:
+        answer = await response.json()
+    events: list[dict[str, Any]] = answer["events"]
+    return events
+
+
+async def test_a_request_for_a_released_item_tells_the_call_that_released_it(stack_with: StackWith) -> None:
+    """Its timeline has the attempt, though it was made before the request came."""
+    async with stack_with() as stack:
+        await stack.start_api()
+        await stack.start_worker()
+        first = await stack.wait_for((await stack.submit(body("1")))["id"], "released")
+        second = await stack.submit(body("1"))
+        [own] = [
+            event["detail"]["call"] for event in await timeline(stack, first) if event["state"] == "released"
+        ]
+        [*_, last] = await timeline(stack, second)
+        [call] = last["detail"]["calls"]
+
+        assert (second["state"], last["state"], last["detail"]["attached"]) == ("released", "released", True)
+        assert call == {**own, "batch_id": first["items"][0]["batch_id"]}
+
+
+async def test_a_request_that_shares_an_item_says_when_its_holder_is_due(replica: Replica) -> None:
+    """It waits for the time that the first request names, and its answers say so; with an item of its own it begins."""
+    at = datetime.now(UTC) + timedelta(hours=1)
+    await replica.accept(body("1") | {"not_before": at.isoformat()})
+    second = await replica.accept(body("1"))
+    third = await replica.accept(body("1", "2"))
+    [listed] = (await replica.get(f"{REQUESTS}?item=2")).json["release_requests"]
+
+    assert second["wait_reason"] == "window_open"
+    assert datetime.fromisoformat(second["not_before"]) == at
+    assert third["not_before"] is None
+    assert listed["not_before"] is None
 
 
 async def test_another_applicant_or_other_approvers_conflict(replica: Replica, database_url: str) -> None:

@@ -48,7 +48,8 @@ def derived_state() -> LiteralString:
     return _DERIVED_STATE
 
 
-# What the items of a request come to, written on the request with one event a change.
+# What the items of a request come to, written on the request with one event a change. Of a request that came to share
+# items it tells the calls that were made for them before.
 PROGRESS_REQUESTS: LiteralString = (
     """
 WITH derived AS (
@@ -72,7 +73,9 @@ WITH derived AS (
     RETURNING r.id, r.version, r.state
 )
 INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
-SELECT c.id, c.version, clock_timestamp(), 'request.' || c.state, c.state, $2::uuid, $3::integer, $4::jsonb
+SELECT
+    c.id, c.version, clock_timestamp(), 'request.' || c.state, c.state, $2::uuid, $3::integer,
+    $4::jsonb || CASE WHEN $4::jsonb ? 'attached' THEN calls_for_items(c.id) ELSE '{}' END
 FROM changed AS c
 RETURNING request_id
 """

@@ -18,6 +18,8 @@ class ItemView:
 
     pending_item_id: str
     state: ItemState
+    #: Nothing is done for it before, as the request that holds it says; None where that is over.
+    due_from: datetime | None
     batch_id: UUID | None
     package_name: str | None
     release_package_id: str | None
@@ -33,6 +35,7 @@ class ItemView:
         return cls(
             pending_item_id=row["pending_item_id"],
             state=ItemState(row["state"]),
+            due_from=row["due_from"],
             batch_id=row["batch_id"],
             package_name=row["package_name"],
             release_package_id=row["release_package_id"],
@@ -64,7 +67,6 @@ class RequestView:
     approver_ids: tuple[str, ...]
     package_name: str | None
     priority: Priority
-    not_before: datetime | None
     labels: dict[str, str]
     note: str | None
     error: dict[str, Any] | None
@@ -92,7 +94,6 @@ class RequestView:
             approver_ids=tuple(row["approver_ids"]),
             package_name=row["package_name"],
             priority=Priority(row["priority"]),
-            not_before=row["not_before"],
             labels=row["labels"],
             note=row["note"],
             error=row["error"],
@@ -109,7 +110,7 @@ class RequestView:
 SELECT_REQUEST: LiteralString = """
 SELECT
     r.id, r.state, r.version, r.project_id, r.workspace, r.apply_user_id, r.approver_ids, r.package_name,
-    r.priority, r.not_before, r.labels, r.note, r.error, r.created_at, r.updated_at, r.finished_at,
+    r.priority, r.labels, r.note, r.error, r.created_at, r.updated_at, r.finished_at,
     h.reason AS hold_reason, h.until AS hold_until, w.paused_at IS NOT NULL AS is_paused
 FROM release_requests AS r
 LEFT JOIN holds AS h
@@ -129,8 +130,9 @@ WHERE r.id = $1 AND r.project_id || '/' || r.workspace LIKE ANY($2::text[])
 ITEMS_OF_REQUEST: LiteralString = """
 SELECT
     i.pending_item_id, i.state, i.batch_id, i.error, b.package_name, b.release_package_id, b.wait_reason,
-    b.not_before, b.counted_attempts
+    b.not_before, b.counted_attempts, d.due_from
 FROM release_items AS i
+LEFT JOIN release_items AS d ON d.id = coalesce(i.holder_id, i.id) AND d.due_from > now()
 LEFT JOIN batches AS b ON b.id = i.batch_id
 WHERE i.request_id = $1
 ORDER BY i.position
@@ -168,16 +170,7 @@ SELECT
     e.seq, e.at, e.type, e.state, e.batch_id, e.attempt,
     CASE
         WHEN a.number IS NULL THEN e.detail
-        ELSE e.detail || jsonb_build_object('call', jsonb_build_object(
-            'number', a.number, 'manual', a.manual,
-            'started_at', to_char(a.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ) || CASE
-            WHEN e.detail ? 'outcome' THEN jsonb_build_object(
-                'outcome', a.outcome, 'duration_ms', round(1000 * extract(epoch FROM a.finished_at - a.started_at)),
-                'http_status', a.http_status, 'error_code', a.error_code, 'vendor_request_id', a.vendor_request_id
-            )
-            ELSE '{}'
-        END)
+        ELSE e.detail || jsonb_build_object('call', call_in_timeline(a, e.detail ? 'outcome'))
     END AS detail
 FROM request_events AS e
 LEFT JOIN attempts AS a ON a.batch_id = e.batch_id AND a.number = e.attempt

@@ -95,8 +95,9 @@ async def find_requests(
 ITEMS_OF_REQUESTS: LiteralString = """
 SELECT
     i.request_id, i.pending_item_id, i.state, i.batch_id, i.error, b.package_name, b.release_package_id,
-    b.wait_reason, b.not_before, b.counted_attempts
+    b.wait_reason, b.not_before, b.counted_attempts, d.due_from
 FROM release_items AS i
+LEFT JOIN release_items AS d ON d.id = coalesce(i.holder_id, i.id) AND d.due_from > now()
 LEFT JOIN batches AS b ON b.id = i.batch_id
 WHERE i.request_id = ANY($1::uuid[])
 ORDER BY i.request_id, i.position
