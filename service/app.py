@@ -39,6 +39,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
         async with open_deps(settings) as deps, open_intake(deps) as intake:
             app[DEPS], app[INTAKE] = deps, intake
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
+            deps.changes.call_at_revocations(app[AUTHENTICATOR].forget_keys)
             async with open_facade(app, credentials):
                 yield
 

@@ -92,6 +92,10 @@ class Authenticator:
         self.count_use(caller, now=now)
         return caller
 
+    def forget_keys(self) -> None:
+        """Look every key up anew: one of them may have ended."""
+        self._keys.forget()
+
     def count_use(self, caller: Caller, *, now: float) -> None:
         """Count a use of a caller's key.
 

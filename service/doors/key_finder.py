@@ -48,6 +48,10 @@ class KeyFinder(Generic[Found]):
             self._start(digest)
         return await asyncio.shield(self._running[digest])
 
+    def forget(self) -> None:
+        """Look every key up anew when it is shown next: one of them may have ended."""
+        self._live = {digest: (0.0, key) for digest, (_, key) in self._live.items()}
+
     def _start(self, digest: bytes) -> None:
         is_stranger = digest not in self._live
         if is_stranger and self._strangers_waiting >= _STRANGERS_WAITING:

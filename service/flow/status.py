@@ -127,7 +127,7 @@ async def follow_events(
 ) -> AsyncGenerator[list[Event], None]:
     """Yield the events behind ``after`` as they come, until the request is done or the process ends.
 
-    After each ``quiet`` time without one it yields an empty list.
+    After each ``quiet`` time without one, and whenever the caller has to be looked at again, it yields an empty list.
     """
     async with deps.changes.watch(request_id) as changed:
         while not deps.changes.is_closing:
@@ -135,13 +135,13 @@ async def follow_events(
             events = await find_events(deps, request_id, visible=visible, after=after, limit=_EVENTS_AT_ONCE)
             if events is None:
                 return
+            yield events
             if events:
                 after = events[-1].seq
-                yield events
                 if events[-1].state.is_done and len(events) < _EVENTS_AT_ONCE:
                     return
-            if len(events) < _EVENTS_AT_ONCE and not await is_set_within(changed, quiet.total_seconds()):
-                yield []
+            if len(events) < _EVENTS_AT_ONCE:
+                await is_set_within(changed, quiet.total_seconds())
 
 
 async def find_batch(deps: Deps, batch_id: UUID, *, visible: tuple[str, ...]) -> BatchView | None:

@@ -120,6 +120,11 @@ async def list_keys(connection: Connection) -> Sequence[ApiKey]:
     return [_key_from_row(dict(row)) for row in await connection.fetch(LIST_KEYS)]
 
 
+#: On it every process hears that a key has ended.
+REVOKED_CHANNEL = "api_key_revoked"
+
+TELL_OF_REVOCATION: LiteralString = "SELECT pg_notify('api_key_revoked', '')"
+
 REVOKE_KEY: LiteralString = """
 UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL
 RETURNING id, name, scopes, workspaces, apply_user_ids, access_key, created_at, expires_at, revoked_at
@@ -127,9 +132,12 @@ RETURNING id, name, scopes, workspaces, apply_user_ids, access_key, created_at, 
 
 
 async def revoke_key(connection: Connection, key_id: UUID) -> ApiKey | None:
-    """End a key, and return it; None where no live key has this id."""
+    """End a key, tell all processes at the commit, and return it; None where no live key has this id."""
     row = await connection.fetchrow(REVOKE_KEY, key_id)
-    return None if row is None else _key_from_row(dict(row))
+    if row is None:
+        return None
+    await connection.execute(TELL_OF_REVOCATION)
+    return _key_from_row(dict(row))
 
 
 def _sealed_from_row(row: dict[str, Any]) -> SealedKey:

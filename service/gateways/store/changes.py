@@ -5,7 +5,7 @@ A notice may be lost with its connection, so the process also looks now and then
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 from uuid import UUID
@@ -15,6 +15,7 @@ import structlog
 
 from service.core.errors import DatabaseUnavailable
 from service.core.telemetry import LogEvent
+from service.gateways.store.api_keys import REVOKED_CHANNEL
 from service.gateways.store.database import Connection, Database
 
 CHANNEL = "release_requests_changed"
@@ -63,6 +64,7 @@ class Changes:
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         #: Of the requests that were waited for at the last look.
         self._versions: dict[str, int] = {}
+        self._at_revocations: list[Callable[[], None]] = []
         #: Whether the process is ending: nobody should go on waiting.
         self.is_closing = False
 
@@ -83,6 +85,10 @@ class Changes:
             self._waiters[name].discard(event)
             if not self._waiters[name]:
                 del self._waiters[name]
+
+    def call_at_revocations(self, forget: Callable[[], None]) -> None:
+        """Have something called whenever a key may have ended, before every waiter wakes to look at its own."""
+        self._at_revocations.append(forget)
 
     def close(self) -> None:
         """Wake every waiter for good: the process is ending."""
@@ -137,7 +143,8 @@ class Changes:
         connection.add_termination_listener(lambda _connection: ended.set())
         try:
             await connection.add_listener(CHANNEL, self._on_notice)
-            self.wake_all()
+            await connection.add_listener(REVOKED_CHANNEL, self._on_revocation)
+            self._on_revocation()
             while not await is_set_within(ended, _PROBE_SECONDS):
                 await connection.execute(PROBE)
         finally:
@@ -146,6 +153,11 @@ class Changes:
     def _on_notice(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         for request_id in str(payload).split(","):
             self._wake(request_id)
+
+    def _on_revocation(self, *_notice: object) -> None:
+        for forget in self._at_revocations:
+            forget()
+        self.wake_all()
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
