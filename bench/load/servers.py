@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 
@@ -33,28 +34,37 @@ class Servers:
     templates: dict[Kind, str]
     #: Works in every copy.
     api_key: str
+    #: Where an embedded PostgreSQL writes.
+    postgres_log: Path | None
     description: str
 
 
 @asynccontextmanager
-async def open_servers() -> AsyncIterator[Servers]:
-    """Lend servers, with a template for each kind of target."""
+async def open_servers(*, settings: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Servers]:
+    """Lend servers, with a template for each kind of target; ``settings`` are of an embedded PostgreSQL."""
     given = os.environ.get(DATABASE_URL), os.environ.get(REDIS_URL)
     if given[0] and given[1]:
-        async with _prepared(given[0], given[1], pids=(0, 0)) as servers:
+        async with _prepared(given[0], given[1], pids=(0, 0), log=None) as servers:
             yield servers
         return
     with tempfile.TemporaryDirectory(prefix="release-bench-", ignore_cleanup_errors=True) as name:
         async with (
-            EmbeddedPostgres(Path(name) / "postgres") as postgres,
+            EmbeddedPostgres(Path(name) / "postgres", settings=settings) as postgres,
             EmbeddedValkey(Path(name) / "valkey") as valkey,
-            _prepared(postgres.url, valkey.url, pids=(postgres.pid, valkey.pid)) as servers,
+            _prepared(
+                postgres.url,
+                valkey.url,
+                pids=(postgres.pid, valkey.pid),
+                log=Path(name) / "postgres" / "server.log",
+            ) as servers,
         ):
             yield servers
 
 
 @asynccontextmanager
-async def _prepared(database_url: str, redis_url: str, *, pids: tuple[int, int]) -> AsyncIterator[Servers]:
+async def _prepared(
+    database_url: str, redis_url: str, *, pids: tuple[int, int], log: Path | None
+) -> AsyncIterator[Servers]:
     databases = Databases(database_url)
     yardsticks, service = await databases.create(), await databases.create()
     try:
@@ -68,6 +78,7 @@ async def _prepared(database_url: str, redis_url: str, *, pids: tuple[int, int])
             redis_pid=pids[1],
             templates={Kind.YARDSTICK: yardsticks, Kind.SERVICE: service},
             api_key=key.api_key,
+            postgres_log=log,
             description=await _describe(database_url),
         )
     finally:
