@@ -29,6 +29,8 @@ class Shares:
     samples: int
     alone: Counter[str]
     total: Counter[str]
+    #: Innermost C functions with the Python function that called them; with ``--native`` only.
+    c_calls: Counter[str]
 
 
 @asynccontextmanager
@@ -54,6 +56,7 @@ def count_shares(lines: Iterable[str]) -> Shares:
     """Count folded stacks: ``outermost;...;innermost count``."""
     alone: Counter[str] = Counter()
     total: Counter[str] = Counter()
+    c_calls: Counter[str] = Counter()
     samples = 0
     for line in lines:
         stack, _, times = line.rpartition(" ")
@@ -61,7 +64,10 @@ def count_shares(lines: Iterable[str]) -> Shares:
         samples += int(times)
         alone[frames[-1]] += int(times)
         total.update(dict.fromkeys(frames, int(times)))
-    return Shares(samples=samples, alone=alone, total=total)
+        if not frames[-1].endswith(".py)"):
+            caller = next((frame for frame in reversed(frames) if frame.endswith(".py)")), "-")
+            c_calls[f"{frames[-1].partition(' ')[0]} of {caller}"] += int(times)
+    return Shares(samples=samples, alone=alone, total=total, c_calls=c_calls)
 
 
 def _short(frame: str) -> str:
@@ -76,8 +82,9 @@ def _short(frame: str) -> str:
 
 
 def print_shares(title: str, shares: Shares, *, rows: int) -> None:
-    """Print both lists."""
-    for kind, counts in (("self", shares.alone), ("total", shares.total)):
+    """Print the lists."""
+    lists = {"self": shares.alone, "total": shares.total, "C functions by caller": shares.c_calls}
+    for kind, counts in lists.items():
         click.echo(f"\n### {title}, {kind} ({shares.samples} samples)\n\n| share | function |\n|---|---|")
         for name, times in counts.most_common(rows):
             click.echo(f"| {times / shares.samples:.1%} | `{name}` |")
