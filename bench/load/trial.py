@@ -1,6 +1,7 @@
 """One trial: a target, a scenario, servers without memory; what was seen as figures."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from bench.load.figures import Figures, figures_of
+from bench.load.figures import Figures, Seen, figures_of
 from bench.load.generator import Order, Sent, read_sent, write_order
 from bench.load.meter import Usage, usage_of
 from bench.load.processes import REPOSITORY, Command, environment_of, running
@@ -23,9 +24,12 @@ from bench.load.vendor import write_rules
 from bench.load.work import count_items
 from tests.support.stack import free_port
 
-COUNT_DONE = {
-    Kind.YARDSTICK: "SELECT count(*) FROM requests WHERE done_at IS NOT NULL",
-    Kind.SERVICE: "SELECT count(*) FROM release_requests WHERE finished_at IS NOT NULL",
+COUNT = {
+    Kind.YARDSTICK: "SELECT count(done_at), count(done_at) FROM requests",
+    Kind.SERVICE: (
+        "SELECT count(*) FILTER (WHERE finished_at IS NOT NULL), count(*) FILTER (WHERE state = 'released')"
+        " FROM release_requests"
+    ),
 }
 RESULTS = {
     Kind.YARDSTICK: "SELECT id::text, extract(epoch FROM done_at)::float8 FROM requests WHERE done_at IS NOT NULL",
@@ -34,8 +38,8 @@ RESULTS = {
         " WHERE finished_at IS NOT NULL"
     ),
 }
-PATIENCE_SECONDS = 150.0
-LOOK_SECONDS = 0.01
+PATIENCE_SECONDS = 200.0
+LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +82,11 @@ class Stage:
             report: dict[str, Any] = await response.json()
             return report
 
-    async def count_done(self) -> int:
-        """Return how many requests have a result in Postgres."""
-        return int(await self.database.fetchval(COUNT_DONE[self.target.kind]))
+    async def count(self) -> tuple[int, int]:
+        """Return how many requests have a result in Postgres, and how many a good one."""
+        row = await self.database.fetchrow(COUNT[self.target.kind])
+        assert row is not None  # noqa: S101 - an aggregate has one
+        return int(row[0]), int(row[1])
 
 
 async def run_trial(target: Target, scenario: Scenario, servers: Servers, directory: Path) -> Figures:
@@ -105,10 +111,10 @@ async def set_stage(
         start = _Start(target=target, scenario=scenario, addresses=addresses, directory=directory)
         vendor = await stack.enter_async_context(running(start.vendor()))
         workers = [
-            await stack.enter_async_context(running(start.part(target.worker, f"worker-{number}")))
-            for number in range(scenario.workers)
+            await stack.enter_async_context(running(start.worker(number)))
+            for number in range(target.workers if scenario.has_workers else 0)
         ]
-        intake = await stack.enter_async_context(running(start.part(start.intake_words(), "intake")))
+        intake = await stack.enter_async_context(running(start.intake()))
         database = await asyncpg.connect(addresses.database_url)
         stack.push_async_callback(database.close)
         yield Stage(
@@ -130,20 +136,25 @@ async def set_stage(
 
 async def perform(stage: Stage) -> Figures:
     """Send the work, wait, and count."""
+    load = os.getloadavg()[0]
     before = stage.pids.usage()
     sent = await send(stage)
-    is_done = await _wait_until_done(stage, sent) if stage.scenario.workers else True
+    is_done = await _wait_until_done(stage, sent) if stage.scenario.has_workers else True
     done_at = time.time()
     after = stage.pids.usage()
-    report = await stage.vendor_report()
+    finished, released = await stage.count() if stage.scenario.has_workers else (0, 0)
     return figures_of(
-        sent=sent,
-        done_at=done_at if is_done else None,
-        done=await stage.count_done() if stage.scenario.workers else 0,
-        asked_items=count_items(stage.scenario.work),
-        vendor=report,
-        usage=(before, after),
-        results=await _results(stage) if stage.scenario.rate else {},
+        Seen(
+            load=load,
+            sent=sent,
+            done_at=done_at if is_done else None,
+            finished=finished,
+            released=released,
+            asked_items=count_items(stage.scenario.work),
+            vendor=await stage.vendor_report(),
+            usage=(before, after),
+            results=await _results(stage) if stage.scenario.rate else {},
+        )
     )
 
 
@@ -179,7 +190,7 @@ async def _wait_until_done(stage: Stage, sent: Sent) -> bool:
     items = count_items(stage.scenario.work)
     while time.time() < give_up_at:
         report = await stage.vendor_report()
-        if (report["items"] >= items or sent.refused) and await stage.count_done() >= sent.accepted:
+        if (report["items"] >= items or sent.refused) and (await stage.count())[0] >= sent.accepted:
             return True
         await asyncio.sleep(LOOK_SECONDS)
     return False
@@ -202,12 +213,14 @@ class _Start:
         words = [sys.executable, "-m", "bench.load.vendor", port, write_rules(self.scenario.rules)]
         return Command(words=words, environment={}, log=self.directory / "vendor.log")
 
-    def intake_words(self) -> Sequence[str]:
-        more = self.scenario.intakes > 1
-        return [*self.target.intake, *(["--processes", str(self.scenario.intakes)] if more else [])]
+    def intake(self) -> Command:
+        return self._part(self.target.intake_words, "intake", processes=self.target.intakes)
 
-    def part(self, words: Sequence[str], name: str) -> Command:
+    def worker(self, number: int) -> Command:
+        return self._part(self.target.worker_words, f"worker-{number}", processes=1)
+
+    def _part(self, words: Sequence[str], name: str, *, processes: int) -> Command:
         environment = environment_for(self.target, self.addresses) | dict(self.scenario.environment)
         return Command(
-            words=[self.target.python, *words], environment=environment, log=self.directory / f"{name}.log"
+            words=words, environment=environment, log=self.directory / f"{name}.log", processes=processes
         )
