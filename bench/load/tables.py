@@ -91,6 +91,7 @@ COLUMNS = MappingProxyType(
         "edge": (
             ACCEPTED,
             ratio("÷ L1", "L1", lambda each: each.accepted_per_second),
+            ratio("CPU HTTP ÷ L1", "L1", lambda each: each.intake_cpu),
             ACCEPT_TIMES,
             INTAKE_CPU,
             POSTGRES_CPU,
