@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.load.generator import Sent
 from bench.load.meter import Usage
+from bench.load.orders import Sent
 
 UsageByPart = Mapping[str, Sequence[Usage]]
 

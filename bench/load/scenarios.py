@@ -40,6 +40,7 @@ class Scenario:
     #: Settings of this service, and variables of yardsticks.
     environment: Mapping[str, str] = field(default_factory=dict)
     has_workers: bool = True
+    is_client_slow: bool = False
 
 
 def scenarios(requests: int) -> list[Scenario]:
@@ -52,6 +53,14 @@ def scenarios(requests: int) -> list[Scenario]:
             targets=(L1, L3N, ARQ, SERVICE, TWO_INTAKES),
             work=work,
             has_workers=False,
+        ),
+        Scenario(
+            name="client",
+            title="Accept only, from a client that needs more time itself",
+            targets=(L1, L3N, SERVICE),
+            work=work,
+            has_workers=False,
+            is_client_slow=True,
         ),
         Scenario(
             name="burst",

@@ -86,19 +86,22 @@ DUPLICATES = count("released twice", lambda each: each.duplicates)
 LOST = count("lost", lambda each: each.lost)
 REFUSED = count("refused", lambda each: each.refused)
 
+EDGE = (
+    ACCEPTED,
+    ratio("÷ L1", "L1", lambda each: each.accepted_per_second),
+    ratio("CPU HTTP ÷ L1", "L1", lambda each: each.intake_cpu),
+    ACCEPT_TIMES,
+    INTAKE_CPU,
+    POSTGRES_CPU,
+    REDIS_CPU,
+    GENERATOR_CPU,
+    REFUSED,
+)
+
 COLUMNS = MappingProxyType(
     {
-        "edge": (
-            ACCEPTED,
-            ratio("÷ L1", "L1", lambda each: each.accepted_per_second),
-            ratio("CPU HTTP ÷ L1", "L1", lambda each: each.intake_cpu),
-            ACCEPT_TIMES,
-            INTAKE_CPU,
-            POSTGRES_CPU,
-            REDIS_CPU,
-            GENERATOR_CPU,
-            REFUSED,
-        ),
+        "edge": EDGE,
+        "client": EDGE,
         "burst": (
             ACCEPTED,
             value("done/s", lambda each: each.done_per_second),

@@ -14,8 +14,8 @@ import aiohttp
 import asyncpg
 
 from bench.load.figures import Figures, Seen, figures_of
-from bench.load.generator import Order, Sent, read_sent, write_order
 from bench.load.meter import Usage, usage_of
+from bench.load.orders import Order, Sent, read_sent, write_order
 from bench.load.processes import REPOSITORY, Command, environment_of, running
 from bench.load.scenarios import Scenario
 from bench.load.servers import Servers
@@ -166,6 +166,7 @@ async def send(stage: Stage) -> Sent:
         work=stage.scenario.work,
         headers=dict(stage.headers),
         rate=stage.scenario.rate,
+        is_slow=stage.scenario.is_client_slow,
     )
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -182,6 +183,8 @@ async def send(stage: Stage) -> Sent:
     if not await child.stdout.readline():
         raise RuntimeError("the generator ended before it was ready")
     said, _ = await child.communicate(b"go\n")
+    if child.returncode != 0:
+        raise RuntimeError(f"the generator ended with {child.returncode}")
     return read_sent(said)
 
 
