@@ -9,7 +9,7 @@ PARALLEL := --numprocesses=4 --dist=worksteal
 INSTALLED := $(VENV)/.installed
 # Each peer has an environment of its own: they do not agree about the version of redis.
 PEERS := taskiq saq
-LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000) $(SCENARIOS:%=--scenario %)
+LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
@@ -49,14 +49,14 @@ baseline: $(INSTALLED) ## Put four faults to a plain arq worker and to this serv
 	@$(BIN)/python -m bench.baseline
 
 bench: $(INSTALLED) ## Measure beside yardsticks; ROUNDS=3 REQUESTS=5000 SCENARIOS="edge burst gentle cap flaky"
-	@$(BIN)/python -m bench.load $(LOAD)
+	@$(BIN)/python -m bench.load $(LOAD) $(SCENARIOS:%=--scenario %)
 
 bench-peers: $(INSTALLED) ## Measure beside other job queues, which are fetched from PyPI
 	for peer in $(PEERS); do \
 		$(BIN)/python -m venv .venv-peers/$$peer && \
 		.venv-peers/$$peer/bin/pip install --quiet --disable-pip-version-check -r bench/peers/$$peer.txt || exit 1; \
 	done
-	@$(BIN)/python -m bench.load --peers $(LOAD)
+	@$(BIN)/python -m bench.load --peers $(LOAD) $(patsubst %,--scenario %,$(or $(SCENARIOS),edge burst gentle))
 
 bench-profile: $(INSTALLED) ## Sample a process under load: OPTIONS="--scenario burst --process worker"; py-spy is fetched
 	$(BIN)/python -m venv .venv-tools
