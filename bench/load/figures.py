@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.load.meter import Usage
 from bench.load.orders import Sent
@@ -23,7 +22,7 @@ class Seen:
     finished: int
     released: int
     asked_items: int
-    vendor: Mapping[str, Any]
+    vendor: Mapping[str, float]
     usage: tuple[UsageByPart, UsageByPart]
     #: When each request had its result, in seconds since 1970.
     results: Mapping[str, float]
@@ -43,8 +42,9 @@ class Figures:
     generator_cpu: float
     intake_cpu: float
     worker_cpu: float
-    postgres_cpu: float
-    redis_cpu: float
+    #: None of servers that are not ours.
+    postgres_cpu: float | None
+    redis_cpu: float | None
     vendor_cpu: float
     intake_mib: float
     worker_mib: float
@@ -87,8 +87,8 @@ def figures_of(seen: Seen) -> Figures:
         generator_cpu=sent.cpu_seconds / thousands,
         intake_cpu=cpu["intake"],
         worker_cpu=cpu["worker"],
-        postgres_cpu=cpu["postgres"],
-        redis_cpu=cpu["redis"],
+        postgres_cpu=cpu["postgres"] if seen.usage[0]["postgres"] else None,
+        redis_cpu=cpu["redis"] if seen.usage[0]["redis"] else None,
         vendor_cpu=cpu["vendor"],
         intake_mib=_largest(seen.usage[1]["intake"]),
         worker_mib=_largest(seen.usage[1]["worker"]),
@@ -98,9 +98,9 @@ def figures_of(seen: Seen) -> Figures:
         undone=sent.accepted - seen.finished,
         done_per_second=seen.released / seconds if seconds and seen.released else None,
         calls_per_1000=vendor["calls"] / thousands,
-        throttled=vendor["throttled"],
-        duplicates=vendor["duplicates"],
-        lost=seen.asked_items - vendor["items"],
+        throttled=int(vendor["throttled"]),
+        duplicates=int(vendor["duplicates"]),
+        lost=seen.asked_items - int(vendor["items"]),
         result_p50_ms=percentile(waits, 50) if waits else None,
         result_p99_ms=percentile(waits, 99) if waits else None,
     )

@@ -21,6 +21,8 @@ from bench.load.work import Work
 
 CAP = 5
 CAP_REQUESTS = 2_000
+WARM_UP = Work(requests=200, seed=2, first=10_000_001)
+NO_WARM_UP = Work(requests=0)
 GENTLE_RATE = 100.0
 GENTLE_REQUESTS = 500
 FLAKY_REQUESTS = 1_000
@@ -41,6 +43,8 @@ class Scenario:
     environment: Mapping[str, str] = field(default_factory=dict)
     has_workers: bool = True
     is_client_slow: bool = False
+    #: What is sent before, and not counted.
+    warm_up: Work = WARM_UP
 
 
 def scenarios(requests: int) -> list[Scenario]:
@@ -82,6 +86,7 @@ def scenarios(requests: int) -> list[Scenario]:
             targets=(L4N, L5N, SERVICE),
             work=Work(requests=min(requests, CAP_REQUESTS)),
             rules=Rules(workspace_rate=CAP),
+            warm_up=NO_WARM_UP,
             environment={"RELEASE_WORKSPACE_RATE": str(CAP), "BENCH_PACE": str(CAP)},
         ),
         Scenario(
@@ -90,6 +95,7 @@ def scenarios(requests: int) -> list[Scenario]:
             targets=(L4N, ARQ, SERVICE),
             work=Work(requests=min(requests, FLAKY_REQUESTS)),
             rules=Rules(unavailable=0.05, lost=0.05),
+            warm_up=NO_WARM_UP,
             # Smaller batches, so that there are calls enough to fail.
             environment={
                 "RELEASE_BATCH_MAX_ITEMS": "10",
@@ -106,19 +112,24 @@ def scenarios_of_peers(requests: int, peers: Sequence[Target]) -> list[Scenario]
     work = Work(requests=requests)
     return [
         Scenario(name="edge", title="Accept only", targets=(L1, *peers, ARQ), work=work, has_workers=False),
-        Scenario(name="burst", title="Accept and release", targets=(L5N, *peers, ARQ, SERVICE), work=work),
+        Scenario(
+            name="burst", title="Accept and release", targets=(L4N, L5N, *peers, ARQ, SERVICE), work=work
+        ),
         Scenario(
             name="gentle",
-            title=f"{GENTLE_RATE:.0f} requests a second",
-            targets=(*peers, ARQ),
+            title=f"{GENTLE_RATE:.0f} requests a second, no quiet time",
+            targets=(*peers, ARQ, SERVICE),
             work=Work(requests=min(requests, GENTLE_REQUESTS)),
             rate=GENTLE_RATE,
+            environment={"RELEASE_BATCH_QUIET_SECONDS": "0"},
         ),
         Scenario(
             name="cap",
             title=f"The vendor allows {CAP} calls a second and workspace",
-            targets=(*peers, ARQ),
+            targets=(*peers, ARQ, SERVICE),
             work=Work(requests=min(requests, CAP_REQUESTS)),
             rules=Rules(workspace_rate=CAP),
+            warm_up=NO_WARM_UP,
+            environment={"RELEASE_WORKSPACE_RATE": str(CAP)},
         ),
     ]

@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 
 from bench.load.orders import Order, Sent, Tally
-from bench.load.work import bodies
+from bench.load.work import bodies, idempotency_key
 
 
 class SlowSender:
@@ -16,7 +16,7 @@ class SlowSender:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._left = deque(enumerate(orjson.dumps(body) for body in bodies(order.work)))
+        self._left = deque((idempotency_key(body), orjson.dumps(body)) for body in bodies(order.work))
         self._tally = Tally()
 
     async def connect(self) -> None:
@@ -36,10 +36,10 @@ class SlowSender:
     async def _send(self, http: aiohttp.ClientSession) -> None:
         headers = {**self._order.headers, "Content-Type": "application/json"}
         while self._left:
-            number, body = self._left.popleft()
-            key = {"Idempotency-Key": f"bench-{number}"}
+            key, body = self._left.popleft()
             sent_at = time.time()
-            async with http.post(self._order.path, data=body, headers=headers | key) as response:
+            keyed = {**headers, "Idempotency-Key": key}
+            async with http.post(self._order.path, data=body, headers=keyed) as response:
                 await response.read()
             self._tally.statuses[str(response.status)] += 1
             self._tally.latencies.append(time.time() - sent_at)

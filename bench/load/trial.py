@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import aiohttp
 import asyncpg
@@ -21,7 +21,7 @@ from bench.load.scenarios import Scenario
 from bench.load.servers import Servers
 from bench.load.targets import Addresses, Kind, Target, environment_for
 from bench.load.vendor import write_rules
-from bench.load.work import count_items
+from bench.load.work import Work, count_items
 from tests.support.stack import free_port
 
 COUNT = {
@@ -43,6 +43,18 @@ LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the vendor has done, and how many requests have a result in Postgres, and a good one."""
+
+    vendor: Mapping[str, float]
+    finished: int
+    released: int
+
+
+NOTHING = Look(vendor=MappingProxyType({}), finished=0, released=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pids:
     """The processes whose use is measured; 0 where there is none of ours."""
 
@@ -57,8 +69,8 @@ class Pids:
         groups = {
             "intake": self.intakes,
             "worker": self.workers,
-            "postgres": [self.postgres],
-            "redis": [self.redis],
+            "postgres": [self.postgres] if self.postgres else [],
+            "redis": [self.redis] if self.redis else [],
             "vendor": [self.vendor],
         }
         return {name: [usage_of(pid) for pid in pids] for name, pids in groups.items()}
@@ -76,17 +88,22 @@ class Stage:
     database: "asyncpg.Connection[asyncpg.Record]"
     http: aiohttp.ClientSession
 
-    async def vendor_report(self) -> dict[str, Any]:
-        """Return what the vendor has done so far."""
+    async def look(self) -> Look:
+        """See how far everything is."""
+        finished, released = await self.count()
+        return Look(vendor=await self.vendor(), finished=finished, released=released)
+
+    async def vendor(self) -> Mapping[str, float]:
+        """Ask the vendor what it has done."""
         async with self.http.get(f"{self.addresses.vendor_url}/_report") as response:
-            report: dict[str, Any] = await response.json()
+            report: dict[str, float] = await response.json()
             return report
 
     async def count(self) -> tuple[int, int]:
-        """Return how many requests have a result in Postgres, and how many a good one."""
+        """Count requests with a result in Postgres, and with a good one."""
         row = await self.database.fetchrow(COUNT[self.target.kind])
         assert row is not None  # noqa: S101 - an aggregate has one
-        return int(row[0]), int(row[1])
+        return row[0], row[1]
 
 
 async def run_trial(target: Target, scenario: Scenario, servers: Servers, directory: Path) -> Figures:
@@ -135,37 +152,39 @@ async def set_stage(
 
 
 async def perform(stage: Stage) -> Figures:
-    """Send the work, wait, and count."""
+    """Warm up, send the work, wait, and count."""
     load = os.getloadavg()[0]
+    if stage.scenario.warm_up.requests:
+        await _wait_until_done(stage, await send(stage, stage.scenario.warm_up), stage.scenario.warm_up)
+    first = await stage.look()
     before = stage.pids.usage()
-    sent = await send(stage)
-    is_done = await _wait_until_done(stage, sent) if stage.scenario.has_workers else True
-    done_at = time.time()
+    sent = await send(stage, stage.scenario.work, rate=stage.scenario.rate)
+    done_at = await _wait_until_done(stage, sent, stage.scenario.work, since=first)
     after = stage.pids.usage()
-    finished, released = await stage.count() if stage.scenario.has_workers else (0, 0)
+    last = await stage.look()
     return figures_of(
         Seen(
             load=load,
             sent=sent,
-            done_at=done_at if is_done else None,
-            finished=finished,
-            released=released,
+            done_at=done_at,
+            finished=last.finished - first.finished,
+            released=last.released - first.released,
             asked_items=count_items(stage.scenario.work),
-            vendor=await stage.vendor_report(),
+            vendor={name: last.vendor[name] - first.vendor[name] for name in last.vendor},
             usage=(before, after),
             results=await _results(stage) if stage.scenario.rate else {},
         )
     )
 
 
-async def send(stage: Stage) -> Sent:
-    """Let the generator send the work."""
+async def send(stage: Stage, work: Work, *, rate: float = 0.0) -> Sent:
+    """Let the generator send a work."""
     order = Order(
         port=stage.addresses.port,
         path=stage.target.path,
-        work=stage.scenario.work,
+        work=work,
         headers=dict(stage.headers),
-        rate=stage.scenario.rate,
+        rate=rate,
         is_slow=stage.scenario.is_client_slow,
     )
     child = await asyncio.create_subprocess_exec(
@@ -188,15 +207,18 @@ async def send(stage: Stage) -> Sent:
     return read_sent(said)
 
 
-async def _wait_until_done(stage: Stage, sent: Sent) -> bool:
-    give_up_at = time.time() + PATIENCE_SECONDS
-    items = count_items(stage.scenario.work)
-    while time.time() < give_up_at:
-        report = await stage.vendor_report()
-        if (report["items"] >= items or sent.refused) and (await stage.count())[0] >= sent.accepted:
-            return True
+async def _wait_until_done(stage: Stage, sent: Sent, work: Work, *, since: Look = NOTHING) -> float | None:
+    """Return when the vendor had every item and Postgres every result; None where that did not come."""
+    if not stage.scenario.has_workers:
+        return time.time()
+    items = since.vendor.get("items", 0) + count_items(work)
+    while time.time() < sent.ended_at + PATIENCE_SECONDS:
+        # To count costs Postgres time, so it is done at the end only.
+        has_items = sent.refused or (await stage.vendor())["items"] >= items
+        if has_items and (await stage.count())[0] - since.finished >= sent.accepted:
+            return time.time()
         await asyncio.sleep(LOOK_SECONDS)
-    return False
+    return None
 
 
 async def _results(stage: Stage) -> dict[str, float]:

@@ -55,15 +55,12 @@ class Ledger:
     throttled: int = 0
     unavailable: int = 0
     lost: int = 0
-    first_at: float = 0.0
-    last_at: float = 0.0
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, int]:
         """Return the counts."""
-        names = ("calls", "reads", "throttled", "unavailable", "lost", "first_at", "last_at")
+        names = ("calls", "reads", "throttled", "unavailable", "lost")
         counts = {name: getattr(self, name) for name in names}
-        twice = sum(count - 1 for count in self.items.values())
-        return {**counts, "items": len(self.items), "duplicates": twice, "cpu_seconds": time.process_time()}
+        return {**counts, "items": len(self.items), "duplicates": self.items.total() - len(self.items)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +133,12 @@ class Vendor:
     def _package(self, call: Call) -> dict[str, Any]:
         ledger, asked = self.ledger, orjson.loads(call.body)
         ledger.items.update(asked["pending_item_list"])
-        ledger.last_at = time.time()
-        ledger.first_at = ledger.first_at or ledger.last_at
         package = {
             "package_id": str(ledger.calls),
             "package_name": asked["package_name"],
             "deploy_status": 1,
             "delete_flag": 0,
-            "apply_timestamp": int(1000 * ledger.last_at),
+            "apply_timestamp": int(1_000 * time.time()),
             "apply_user_id": asked["apply_user_id"],
             "package_approvers": [{"user_id": each} for each in asked["approver_ids"]],
             "items": asked["pending_item_list"],
