@@ -28,6 +28,11 @@ KEPT = """
 SELECT query, calls, total_exec_time + total_plan_time AS milliseconds FROM pg_stat_statements
 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+SCANS = """
+SELECT relname, seq_scan, seq_tup_read FROM pg_stat_user_tables WHERE seq_tup_read > 0 ORDER BY seq_tup_read DESC
+"""
+#: Until PostgreSQL has added up what a transaction has done.
+STATISTICS_SECONDS = 1.5
 _ENTRY = re.compile(r"LOG: +duration: ([\d.]+) ms +(parse|bind|execute|statement)[^:]*: (.*)", re.DOTALL)
 _SHOWN = 150
 
@@ -73,6 +78,14 @@ async def kept_costs(stage: Stage) -> dict[str, Cost]:
     return {" ".join(row["query"].split()): Cost(row["calls"], row["milliseconds"]) for row in rows}
 
 
+async def print_scans(stage: Stage) -> None:
+    """Print which tables were read from end to end: in a new database plans are made for empty ones."""
+    await asyncio.sleep(STATISTICS_SECONDS)
+    click.echo("\n| table | read from end to end, times | rows read so |\n|---|---|---|")
+    for row in await stage.database.fetch(SCANS):
+        click.echo(f"| {row['relname']} | {row['seq_scan']:,} | {row['seq_tup_read']:,} |")
+
+
 async def measure(scenario: Scenario) -> None:
     """Run a scenario once with this service."""
     with tempfile.TemporaryDirectory(prefix="release-bench-") as name:
@@ -87,7 +100,8 @@ async def measure(scenario: Scenario) -> None:
                 costs = await kept_costs(stage)
             else:
                 costs = costs_of(log.read_bytes()[start:].decode(errors="replace"))
-    print_costs(costs.items(), requests=scenario.work.requests)
+            print_costs(costs.items(), requests=scenario.work.requests)
+            await print_scans(stage)
 
 
 if __name__ == "__main__":
