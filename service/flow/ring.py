@@ -87,10 +87,12 @@ class Waker:
 
     def note(self, batch_key: UUID, place: Place, *, items: int, has_deadline: bool = False) -> None:
         """Say that a key got items; costs nothing and never fails. A deadline may close the window at any moment."""
-        note = self._noted.setdefault(batch_key, _Note(place=place))
+        note = self._noted.get(batch_key)
+        if note is None:
+            note = self._noted[batch_key] = _Note(place=place)
+            self._has_notes.set()
         note.items += items
         note.is_urgent |= has_deadline
-        self._has_notes.set()
 
     async def run(self) -> None:
         """Ring until cancelled."""

@@ -27,7 +27,7 @@ def a_holder(item: str, *, applicant: str = "ann", approvers: tuple[str, ...] = 
 
 
 def entries_of(requests: list[NewRequest], loop: asyncio.AbstractEventLoop) -> deque[Entry]:
-    return deque(Entry(request=request, answer=loop.create_future()) for request in requests)
+    return deque(Entry(request=request, answer=loop.create_future(), late_at=0.0) for request in requests)
 
 
 def groups_of(entries: deque[Entry]) -> list[list[Entry]]:
