@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -110,7 +110,7 @@ def accepted_resource(accepted: Accepted) -> ReleaseRequest:
         "state": RequestState.ACCEPTED,
         "done": False,
         "wait_reason": WaitReason.WINDOW_OPEN,
-        "not_before": begins_at if begins_at is not None and begins_at > datetime.now(UTC) else None,
+        "not_before": begins_at if begins_at is not None and begins_at > accepted.created_at else None,
         "project_id": key.project_id,
         "workspace": key.workspace,
         "apply_user_id": key.apply_user_id,
