@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from service.core.ids import new_id
 from service.flow.accept_group import ItemConflict, compare
 from service.flow.group_commit import Entry, take_group
-from service.gateways.store.accepting import Holder, ItemRef, NewRequest
+from service.gateways.store.accepting import NewRequest
+from service.gateways.store.holding import Holder, ItemRef
 from tests.support.new_requests import a_request
 
 
