@@ -181,13 +181,19 @@ async def read_body(request: web.Request) -> bytes:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, length or 0)
     try:
         if request.content.is_eof() and not request[EXPECTED]:
-            return await request.read()
+            return _within_bounds(request.content.read_nowait())
         if not request.can_read_body or (length is not None and length <= _SMALL_BODY_BYTES):
             return await _read_in_time(request)
         async with request.app[LARGE_BODY_TURNS].turn():
             return await _read_in_time(request)
     except (web.RequestPayloadError, ConnectionError):
         raise ProblemError(http_problems.body_broken()) from None
+
+
+def _within_bounds(body: bytes) -> bytes:
+    if len(body) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
+    return body
 
 
 async def _read_in_time(request: web.Request) -> bytes:
