@@ -48,7 +48,10 @@ class Created:
 # They come as one JSON text: of arrays asyncpg looks at every element several times.
 INSERT_REQUESTS: LiteralString = """
 WITH given AS (
-    SELECT * FROM json_to_recordset($1::json) AS g (
+    SELECT
+        id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id, approver_ids,
+        package_name, batch_key, priority, not_before, deadline, labels, note, traceparent, items
+    FROM json_to_recordset($1::json) AS g (
         id uuid, caller text, idempotency_key text, body_digest text, project_id text, workspace text,
         apply_user_id text, approver_ids text[], package_name text, batch_key uuid, priority priority,
         not_before timestamptz, deadline timestamptz, labels jsonb, note text, traceparent text, items text[]
