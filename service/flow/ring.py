@@ -20,8 +20,8 @@ from service.core.telemetry import LogEvent
 from service.flow.windows import Windows
 from service.gateways.queue import Doorbells, Ring
 
-#: Notes of this long share one ring.
-_GATHER_SECONDS = 0.01
+#: Who is first rings at once; then notes are gathered for this long.
+_GATHER_SECONDS = 0.02
 #: Keys that are rung for in one trip to Redis: it does nothing else meanwhile.
 _RINGS_AT_ONCE = 256
 #: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
@@ -67,7 +67,7 @@ async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
 
 
 class Waker:
-    """Gathers notes for a moment, then rings each key once."""
+    """Rings each key once for all its notes of a moment."""
 
     def __init__(
         self, doorbells: Doorbells, windows: Windows, *, first_look_within: timedelta = _FIRST_LOOK_WITHIN
@@ -96,9 +96,12 @@ class Waker:
 
     async def run(self) -> None:
         """Ring until cancelled."""
+        clock = asyncio.get_running_loop().time
+        next_at = 0.0
         while True:
             await self._has_notes.wait()
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(max(0.0, next_at - clock()))
+            next_at = clock() + _GATHER_SECONDS
             self._has_notes.clear()
             noted, self._noted = self._noted, {}
             await self._ring_all(noted)
@@ -106,10 +109,10 @@ class Waker:
 
     async def _ring_all(self, noted: Mapping[UUID, _Note]) -> None:
         await self.windows.refresh()
-        wished = [(bell, ring) for key, note in noted.items() for bell, ring in self._wish(key, note)]
+        now = asyncio.get_running_loop().time()
+        wished = [wish for key, note in noted.items() for wish in self._wishes(key, note, now=now)]
         for start in range(0, len(wished), _RINGS_AT_ONCE):
             some = wished[start : start + _RINGS_AT_ONCE]
-            now = asyncio.get_running_loop().time()
             try:
                 news = await self._doorbells.ring_all([ring for _, ring in some])
             except Exception as error:  # noqa: BLE001 - whatever it is, the next notes are rung for
@@ -118,9 +121,8 @@ class Waker:
                 for (bell, ring), is_new in zip(some, news, strict=True):
                     self._note_rung(bell, ring, is_new=is_new, at=now)
 
-    def _wish(self, batch_key: UUID, note: _Note) -> Iterator[tuple[_Bell, Ring]]:
+    def _wishes(self, batch_key: UUID, note: _Note, *, now: float) -> Iterator[tuple[_Bell, Ring]]:
         """Return the ring for a key, unless a doorbell that waits is enough."""
-        now = asyncio.get_running_loop().time()
         window = self.windows.of(note.place)
         bell = self._bells.setdefault(batch_key, _Bell(place=note.place, noted_at=now))
         bell.noted_at = now
