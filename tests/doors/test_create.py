@@ -58,6 +58,29 @@ async def test_an_accepted_request_is_answered_with_the_whole_resource(replica: 
     }
 
 
+async def test_what_is_answered_is_what_is_there(replica: Replica) -> None:
+    """The answer to a new request, which is written without a look, is what a look shows, whatever the texts hold."""
+    odd = 'a "quoted" \\ back\tslash\nline \u2028 \u0085 {1,2} 请求 😀'
+    sent = body(
+        "26",
+        "27",
+        approver_ids=["zoe", "amy"],
+        not_before="2100-01-01T00:00:00.123456Z",
+        deadline="2100-01-02T00:00:00+02:00",
+        labels={"team": 'bi, {"x"}', "z": ""},
+        note=odd,
+        package_name='mine, \\ "and" {yours}',
+        priority="high",
+    )
+    answer = await replica.post(sent, **{"Idempotency-Key": "k, {\\}"})
+    shown = await replica.get(answer.headers["Location"])
+
+    assert answer.status == 202
+    assert answer.json["note"] == odd
+    assert answer.json["not_before"] == "2100-01-01T00:00:00.123456Z"
+    assert shown.json == answer.json
+
+
 async def test_every_member_that_was_sent_is_shown(replica: Replica) -> None:
     """What the caller said comes back as it was said, from the answer and from a later look alike."""
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from service.core.errors import Overloaded
+from service.core.errors import DatabaseUnavailable, Overloaded
+from service.flow import group_commit
 from service.flow.group_commit import Acceptor
 from tests.support.api import Answer, Replica
 from tests.support.new_requests import a_request
@@ -63,3 +64,26 @@ async def test_a_queue_that_only_grows_is_refused(replica: Replica) -> None:
     ended = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert {type(error) for error in ended} == {asyncio.CancelledError}
+
+
+async def test_each_caller_is_told_in_time_that_nothing_is_committed(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for longer than the time for an answer is told so, each in his own time, whoever waits beside him."""
+    monkeypatch.setattr(group_commit, "_ANSWER_WITHIN_SECONDS", 0.4)
+    clock = asyncio.get_running_loop().time
+    acceptor = Acceptor(replica.deps.database, replica.intake.waker, replica.intake.room)
+
+    async def seconds_until_told(number: int) -> float:
+        began_at = clock()
+        with pytest.raises(DatabaseUnavailable, match="in time"):
+            await acceptor.accept(a_request(str(number)))
+        return clock() - began_at
+
+    waits = []
+    for number in range(3):
+        waits.append(asyncio.create_task(seconds_until_told(number)))
+        await asyncio.wait(waits, timeout=0.15)
+    told = await asyncio.gather(*waits)
+
+    assert all(0.35 < seconds < 2.0 for seconds in told)
