@@ -263,6 +263,11 @@ def bell_id(batch_key: UUID, number: int) -> str:
     return f"{LOOK}:{batch_key.hex}:{number}"
 
 
+def is_last_bell(job_id: str) -> bool:
+    """Tell whether a doorbell is the last that is rung of its key, or the only one for later."""
+    return int(job_id.rpartition(":")[2]) >= BELLS_PER_KEY - 1
+
+
 def now_ms() -> int:
     """Return the time as arq scores its queue: milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(
         guard="what is attached while a settlement waits for it is seen by it",
         file="service/gateways/store/batches.py",
-        old="has_others = await connection.fetchval(HAS_OTHERS, batch.batch_id, request_ids)",
-        new="has_others = not request_ids",
+        old='has_others=row["has_others"]',
+        new="has_others=not request_ids",
         test="tests/gateways/store/test_progress.py::test_a_row_that_is_attached_under_the_eyes_of_a_settlement_follows",
     ),
     Mutation(

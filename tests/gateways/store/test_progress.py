@@ -121,10 +121,10 @@ async def seal(database: Database, item: str) -> Batch:
 
 
 async def settle(connection: Connection, batch: Batch, verdict: Verdict = RELEASED) -> bool:
-    carried = await batches.settle_batch(connection, batch, verdict=verdict, record=NOTHING)
-    if carried is None:
+    settled = await batches.settle_batch(connection, batch, verdict=verdict, record=NOTHING)
+    if settled is None:
         return False
-    await progress.follow_rest(connection, batch, carried, detail=batches.verdict_detail(verdict))
+    await progress.follow_rest(connection, batch, settled.carried, detail=batches.verdict_detail(verdict))
     return True
 
 
