@@ -20,7 +20,6 @@ from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, Window, decide_window, package_name
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
@@ -160,7 +159,7 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
         return None
     batch, request_ids = claimed
     log_claimed(batch, due)
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     if len(batch.pending_item_ids) >= due.window(deps).max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, write_before=write_before)

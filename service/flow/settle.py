@@ -29,7 +29,6 @@ from service.core.outcomes import (
 from service.core.telemetry import LogEvent
 from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.breakers import keep_breakers
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit
@@ -79,7 +78,7 @@ async def settle(
         log.warning(LogEvent.OUTCOME_FENCED, outcome=verdict.outcome.value)
         return True
     _log_verdict(batch, verdict)
-    await announce(deps, written.request_ids)
+    deps.changes.tell(written.request_ids)
     return written.has_more
 
 
