@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
 
 from aiohttp import web
 
@@ -85,7 +84,9 @@ def _guarded(route: Guarded) -> Handler:
         authenticator = request.app[AUTHENTICATOR]
         caller = await authenticator.authenticate(request, route.scopes, now=time.monotonic())
         route.operation.check_parameters(request)
-        async with request.app[LIST_TURNS].turn() if route.takes_turns else nullcontext():
+        if not route.takes_turns:
+            return await route.operation.handle(request, caller)
+        async with request.app[LIST_TURNS].turn():
             return await route.operation.handle(request, caller)
 
     return handle

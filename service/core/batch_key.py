@@ -43,7 +43,7 @@ class BatchKey:
             package_name=package_name,
         )
 
-    @property
+    @cached_property
     def place(self) -> Place:
         """The workspace that it is of."""
         return Place(project_id=self.project_id, workspace=self.workspace)

@@ -27,11 +27,10 @@ def read_json(raw: bytes) -> object | Malformed:
     """Parse UTF-8 JSON; duplicate members, NaN, infinities, NUL and lone surrogates are refused."""
     try:
         text = raw.decode("utf-8")
-        value: object = json.loads(
-            text, object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse_constant
-        )
-        _check_depth(value, MAX_DEPTH)
-        if any(mark in text for mark in _SUSPECT):
+        value: object = _DECODER.decode(text)
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _check_depth(value, MAX_DEPTH)
+        if "\\u" in text and any(mark in text for mark in _SUSPECT):
             _check_strings(value)
     except UnicodeDecodeError as error:
         return Malformed(detail=f"Expected UTF-8 text; byte {error.start} is not.")
@@ -92,3 +91,6 @@ def _check_string(text: str) -> None:
         raise _NotTakenError("Expected text without NUL; a string holds \\u0000.")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise _NotTakenError("Expected whole Unicode characters; a string holds a lone surrogate.")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse_constant)

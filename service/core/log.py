@@ -62,6 +62,11 @@ def configure_logging(
     quieten_libraries()
 
 
+def says_everything() -> bool:
+    """Tell whether lines of debugging are written, as where nobody has set up the log."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG) or not structlog.is_configured()
+
+
 def quieten_libraries() -> None:
     """Keep the libraries' chatter out: arq logs two lines a job, and we log what a job did.
 

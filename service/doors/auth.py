@@ -42,6 +42,8 @@ class Caller:
     #: The applicants of the key; empty for anybody.
     apply_user_ids: tuple[str, ...] = ()
     scopes: frozenset[Scope]
+    #: What the patterns say, ready to be asked of each request.
+    places: tuple[re.Pattern[str], ...]
 
     @property
     def owner(self) -> str | None:
@@ -61,14 +63,20 @@ class Caller:
     def may_use(self, project_id: str, workspace: str) -> bool:
         """Tell whether a workspace is among those of the key."""
         place = f"{project_id}/{workspace}"
-        return any(matches(pattern, place) for pattern in self.patterns)
+        return any(form.fullmatch(place) for form in self.places)
 
     def may_apply_for(self, apply_user_id: str) -> bool:
         """Tell whether the key may hand requests in for an applicant."""
         return not self.apply_user_ids or apply_user_id in self.apply_user_ids
 
 
-_ANYBODY = Caller(name=EVERYBODY, actor=EVERYBODY, patterns=("*",), scopes=frozenset(Scope))
+_ANYBODY = Caller(
+    name=EVERYBODY,
+    actor=EVERYBODY,
+    patterns=("*",),
+    scopes=frozenset(Scope),
+    places=(re.compile(".*"),),
+)
 GuardedHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 
@@ -116,23 +124,24 @@ class Authenticator:
             return _ANYBODY
         shown = _shown_key(request)
         is_key = shown is not None and _KEY_FORM.fullmatch(shown)
-        key = await self._keys.find(digest_of(shown)) if shown is not None and is_key else None
-        if key is None:
+        caller = await self._keys.find(digest_of(shown)) if shown is not None and is_key else None
+        if caller is None:
             raise ProblemError(problems.unauthorized())
-        check_scope(key, *scopes)
-        return caller_of(key)
+        check_scope(caller, *scopes)
+        return caller
 
-    async def _look_up(self, digest: bytes) -> ApiKey | None:
-        return await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
+    async def _look_up(self, digest: bytes) -> Caller | None:
+        key = await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))
+        return None if key is None else caller_of(key)
 
 
-def check_scope(key: ApiKey, *scopes: Scope) -> None:
-    """Refuse a key that has none of the scopes; admin is every scope.
+def check_scope(caller: Caller, *scopes: Scope) -> None:
+    """Refuse a caller whose key has none of the scopes; admin is every scope.
 
     Raises:
         ProblemError: it has none.
     """
-    if not frozenset(Scope(scope) for scope in key.scopes) & {*scopes, Scope.ADMIN}:
+    if caller.scopes.isdisjoint(scopes) and Scope.ADMIN not in caller.scopes:
         raise ProblemError(problems.forbidden(f"a key with the scope {' or '.join(scopes)}"))
 
 
@@ -144,6 +153,7 @@ def caller_of(key: ApiKey) -> Caller:
         patterns=key.workspaces,
         scopes=frozenset(Scope(scope) for scope in key.scopes),
         apply_user_ids=key.apply_user_ids,
+        places=tuple(form_of(pattern) for pattern in key.workspaces),
     )
 
 
@@ -160,7 +170,6 @@ def like_pattern(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def matches(pattern: str, place: str) -> bool:
-    """Tell whether a place ``project/workspace`` matches a key's pattern; ``*`` stands for any text."""
-    parts = [re.escape(part) for part in pattern.split("*")]
-    return re.fullmatch(".*".join(parts), place) is not None
+def form_of(pattern: str) -> re.Pattern[str]:
+    """Return the form of the places ``project/workspace`` that a key's pattern means; ``*`` stands for any text."""
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

@@ -3,12 +3,15 @@
 import re
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from service.core.ids import new_id
 from service.doors import problems
 from service.doors.problems import Problem
 
+_REQUEST_ID = istr("X-Request-Id")
+_CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -19,10 +22,11 @@ def http_request_id_for(given: str | None) -> str:
 
 def dress(response: web.StreamResponse, http_request_id: str) -> None:
     """Set the headers of every answer."""
-    response.headers["X-Request-Id"] = http_request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Server"] = "batch-release"
-    response.headers.setdefault("Cache-Control", "no-store")
+    headers = response.headers
+    headers[_REQUEST_ID] = http_request_id
+    headers[_CONTENT_TYPE_OPTIONS] = "nosniff"
+    headers[hdrs.SERVER] = "batch-release"
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
 
 def last_answer(problem: Problem, *, instance: str, http_request_id: str) -> web.Response:

@@ -4,26 +4,27 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 
 import structlog
 from aiohttp import web
 
 from service.core.errors import Unavailable
+from service.core.log import says_everything
 from service.core.telemetry import LogEvent
 from service.doors import http_problems, problems
 from service.doors.dressing import dress, http_request_id_for
 from service.doors.facade import form as vendor_form
 from service.doors.facade.form import VendorFormError
 from service.doors.keys import DEPS, LARGE_BODY_TURNS, ODD_LINES
+from service.doors.operation import JSON
 from service.doors.problems import Problem, ProblemError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HTTP_REQUEST_ID = web.RequestKey("http_request_id", str)
 #: Of a request that may wait for as long as it likes: it is not slow.
 IS_PATIENT = web.RequestKey("is_patient", bool)
-#: Whether the caller waits for a sign before it sends its body; False where it expects something else.
-AWAITS_CONTINUE = web.RequestKey("awaits_continue", bool)
+#: What the caller expects, in small letters: nothing, or a sign before it sends its body.
+EXPECTED = web.RequestKey("expected", tuple)
 #: Why a request failed, for its log line.
 _REASON = web.RequestKey("reason", str)
 
@@ -47,11 +48,9 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     http_request_id = http_request_id_for(request.headers.get("X-Request-Id"))
     request[HTTP_REQUEST_ID] = http_request_id
+    # aiohttp gives each request a context of its own, which ends with it.
     structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
-    try:
-        response = await _answer(request, handler)
-    finally:
-        structlog.contextvars.unbind_contextvars("http_request_id")
+    response = await _answer(request, handler)
     if not response.prepared:
         set_headers(request, response)
     _log_served(request, response, time.perf_counter() - started)
@@ -94,6 +93,8 @@ def _respond(request: web.Request, problem: Problem) -> web.Response:
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     is_odd = response.status >= _SERVER_ERROR or (seconds > _SLOW_SECONDS and not _may_take_long(request))
+    if not is_odd and not says_everything():
+        return
     skipped = request.app[ODD_LINES].take(now=time.monotonic()) if is_odd else None
     write = log.debug if skipped is None else log.warning
     write(
@@ -146,15 +147,18 @@ def check_json_type(request: web.Request) -> None:
     Raises:
         ProblemError: it is.
     """
-    encoding = ", ".join(request.headers.getall("Content-Encoding", ["identity"]))
+    headers = request.headers
+    if headers.get("Content-Type") == JSON and "Content-Encoding" not in headers:
+        return
+    encoding = ", ".join(headers.getall("Content-Encoding", ["identity"]))
     if encoding.lower() != "identity":
         raise ProblemError(
             http_problems.unsupported_media_type(
                 f"Expected a body that is not compressed; given {encoding!r}."
             )
         )
-    if "Content-Type" not in request.headers or request.content_type != "application/json":
-        given = request.headers.get("Content-Type", "nothing")
+    if "Content-Type" not in headers or request.content_type != JSON:
+        given = headers.get("Content-Type", "nothing")
         raise ProblemError(
             http_problems.unsupported_media_type(f"Expected Content-Type: application/json; given {given!r}.")
         )
@@ -172,27 +176,38 @@ async def read_body(request: web.Request) -> bytes:
         ProblemError: it does not come, or not as its headers announce it.
         HTTPRequestEntityTooLarge: it is over the limit.
     """
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
     length = request.content_length
-    is_small = not request.can_read_body or (length is not None and length <= _SMALL_BODY_BYTES)
-    async with nullcontext() if is_small else request.app[LARGE_BODY_TURNS].turn():
-        return await _read_in_time(request)
+    if (length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, length or 0)
+    try:
+        if request.content.is_eof() and not request[EXPECTED]:
+            return _within_bounds(request.content.read_nowait())
+        if not request.can_read_body or (length is not None and length <= _SMALL_BODY_BYTES):
+            return await _read_in_time(request)
+        async with request.app[LARGE_BODY_TURNS].turn():
+            return await _read_in_time(request)
+    except (web.RequestPayloadError, ConnectionError):
+        raise ProblemError(http_problems.body_broken()) from None
+
+
+def _within_bounds(body: bytes) -> bytes:
+    if len(body) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(body))
+    return body
 
 
 async def _read_in_time(request: web.Request) -> bytes:
+    """Read a body that is not all there yet."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             await _ask_for_body(request)
             return await request.read()
     except TimeoutError:
         raise ProblemError(http_problems.body_too_slow()) from None
-    except (web.RequestPayloadError, ConnectionError):
-        raise ProblemError(http_problems.body_broken()) from None
 
 
 async def _ask_for_body(request: web.Request) -> None:
     """Tell a caller that waits for it that its body is wanted."""
-    if request.get(AWAITS_CONTINUE):
+    if request[EXPECTED]:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer has not begun

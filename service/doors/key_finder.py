@@ -5,6 +5,7 @@ look-ups at once; beyond a short queue they are turned away unseen.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Generic, TypeVar
@@ -39,7 +40,7 @@ class KeyFinder(Generic[Found]):
             ProblemError: too many keys that are not known are shown at once.
             Unavailable: it cannot be looked up.
         """
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if digest in self._live and self._live[digest][0] > now:
             return self._live[digest][1]
         if self._not_live.get(digest, now) > now:
@@ -73,7 +74,7 @@ class KeyFinder(Generic[Found]):
         for memory in (self._live, self._not_live):
             if len(memory) >= _MOST_REMEMBERED:
                 memory.clear()
-        until = asyncio.get_running_loop().time() + _MEMORY_SECONDS
+        until = time.monotonic() + _MEMORY_SECONDS
         if key is None:
             self._live.pop(digest, None)
             self._not_live[digest] = until

@@ -68,6 +68,13 @@ class Operation(Generic[Handler_co]):
         Raises:
             ProblemError: one is unknown, there twice, or too long.
         """
+        if request.query:
+            self._check_names(request)
+        for parameter in self.parameters:
+            given = request.query if parameter.place == "query" else request.headers
+            _check_length(parameter, given.get(parameter.name, ""))
+
+    def _check_names(self, request: web.Request) -> None:
         known = [parameter.name for parameter in self.parameters if parameter.place == "query"]
         for name in request.query:
             _check_text(name, request.query.getall(name))
@@ -78,9 +85,6 @@ class Operation(Generic[Handler_co]):
                     problems.invalid_parameter(f"Expected {name} once; it is there more than once.")
                 )
         _check_count([name for name in request.query if name not in known])
-        for parameter in self.parameters:
-            given = request.query if parameter.place == "query" else request.headers
-            _check_length(parameter, given.get(parameter.name, ""))
 
 
 def _check_text(name: str, values: list[str]) -> None:

@@ -111,6 +111,8 @@ def knows(request: web.Request, etag: str) -> bool:
 
 def preferred_wait(request: web.Request) -> timedelta | None:
     """Return how long the caller prefers to wait (RFC 7240), at most 30 seconds; None where it does not say."""
+    if "Prefer" not in request.headers:
+        return None
     for preference in ",".join(request.headers.getall("Prefer", ())).split(","):
         match = _PREFER_WAIT.fullmatch(preference.partition(";")[0].strip())
         if match is not None:

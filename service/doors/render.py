@@ -11,7 +11,7 @@ from aiohttp import web
 
 from service.core.audit_trail import KeptEntry
 from service.core.auditing import PROMISES, AuditReport
-from service.core.model import Event, ItemState, RequestState
+from service.core.model import Event, ItemState, RequestState, WaitReason
 from service.doors.operating_resources import AuditLogEntry, AuditResource
 from service.doors.resources import (
     AttemptResource,
@@ -22,6 +22,7 @@ from service.doors.resources import (
     ItemResource,
     MemberResource,
     ReleaseRequest,
+    RequestLinks,
 )
 from service.flow.accept_group import Accepted
 from service.flow.status import what_it_waits_for
@@ -59,7 +60,6 @@ def etag_of(body: bytes) -> str:
 def request_resource(request: RequestView) -> ReleaseRequest:
     """Return a release request as the contract shows it."""
     wait = what_it_waits_for(request)
-    path = f"{REQUESTS_PATH}/{request.request_id}"
     return {
         "id": request.request_id,
         "state": request.state,
@@ -81,7 +81,7 @@ def request_resource(request: RequestView) -> ReleaseRequest:
         "updated_at": request.updated_at,
         "finished_at": request.finished_at,
         "version": request.version,
-        "links": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
+        "links": _links(request.request_id),
     }
 
 
@@ -101,45 +101,49 @@ def _item(item: ItemView) -> ItemResource:
     }
 
 
-def view_of_accepted(accepted: Accepted) -> RequestView:
+def accepted_resource(accepted: Accepted) -> ReleaseRequest:
     """Return a request that was accepted this moment, without asking Postgres for what we have just written."""
-    submission = accepted.request.submission
-    return RequestView(
-        request_id=accepted.request.request_id,
-        state=RequestState.ACCEPTED,
-        version=1,
-        project_id=submission.key.project_id,
-        workspace=submission.key.workspace,
-        apply_user_id=submission.key.apply_user_id,
-        approver_ids=submission.approver_ids,
-        package_name=submission.key.package_name,
-        priority=submission.priority,
-        labels=dict(submission.labels),
-        note=submission.note,
-        error=None,
-        created_at=accepted.created_at,
-        updated_at=accepted.created_at,
-        finished_at=None,
-        hold=None,
-        items=tuple(
-            _waiting_item(item, due_from=submission.not_before) for item in submission.pending_item_ids
-        ),
-    )
+    request_id, submission = accepted.request.request_id, accepted.request.submission
+    begins_at, key = submission.not_before, submission.key
+    return {
+        "id": request_id,
+        "state": RequestState.ACCEPTED,
+        "done": False,
+        "wait_reason": WaitReason.WINDOW_OPEN,
+        "not_before": begins_at if begins_at is not None and begins_at > accepted.created_at else None,
+        "project_id": key.project_id,
+        "workspace": key.workspace,
+        "apply_user_id": key.apply_user_id,
+        "approver_ids": submission.approver_ids,
+        "package_name": key.package_name,
+        "priority": submission.priority,
+        "items": [_waiting_item(item) for item in submission.pending_item_ids],
+        "attempts": 0,
+        "labels": dict(submission.labels),
+        "note": submission.note,
+        "error": None,
+        "created_at": accepted.created_at,
+        "updated_at": accepted.created_at,
+        "finished_at": None,
+        "version": 1,
+        "links": _links(request_id),
+    }
 
 
-def _waiting_item(pending_item_id: str, *, due_from: datetime | None) -> ItemView:
-    return ItemView(
-        pending_item_id=pending_item_id,
-        state=ItemState.WAITING,
-        due_from=due_from,
-        batch_id=None,
-        package_name=None,
-        release_package_id=None,
-        error=None,
-        batch_wait_reason=None,
-        batch_not_before=None,
-        counted_attempts=0,
-    )
+def _waiting_item(pending_item_id: str) -> ItemResource:
+    return {
+        "pending_item_id": pending_item_id,
+        "state": ItemState.WAITING,
+        "batch_id": None,
+        "package_name": None,
+        "release_package_id": None,
+        "error": None,
+    }
+
+
+def _links(request_id: UUID) -> RequestLinks:
+    path = f"{REQUESTS_PATH}/{request_id}"
+    return {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"}
 
 
 def event_resource(event: Event) -> EventResource:

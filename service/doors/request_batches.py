@@ -24,8 +24,8 @@ from service.doors.keys import DEPS, INTAKE
 from service.doors.operation import Reply, operation
 from service.doors.parameters import idempotency_key_in
 from service.doors.problems import Problem
-from service.doors.render import json_response, request_resource, view_of_accepted
-from service.doors.resources import BatchResult, BatchResults, ProblemResource
+from service.doors.render import accepted_resource, json_response, request_resource
+from service.doors.resources import BatchResult, BatchResults, ProblemResource, ReleaseRequest
 from service.flow.accept import Envelope, Refusal, accept
 from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
 from service.flow.status import find_requests
@@ -152,11 +152,11 @@ async def _find_views(deps: Deps, outcomes: Sequence[Outcome], caller: Caller) -
 def _result(outcome: Outcome, views: Mapping[UUID, RequestView], http_request_id: str) -> BatchResult:
     match outcome:
         case Accepted(may_have_moved=False):
-            return _accepted(view_of_accepted(outcome), is_replay=False)
+            return _accepted(accepted_resource(outcome), is_replay=False)
         case Accepted(request=new) if new.request_id in views:
-            return _accepted(views[new.request_id], is_replay=False)
+            return _accepted(request_resource(views[new.request_id]), is_replay=False)
         case Replayed(request_id=request_id) if request_id in views:
-            return _accepted(views[request_id], is_replay=True)
+            return _accepted(request_resource(views[request_id]), is_replay=True)
         case Accepted() | Replayed():
             return _refused(problems.not_found("release request"), http_request_id)
         case Unavailable():
@@ -165,9 +165,9 @@ def _result(outcome: Outcome, views: Mapping[UUID, RequestView], http_request_id
             return _refused(problems.of_refusal(outcome), http_request_id)
 
 
-def _accepted(view: RequestView, *, is_replay: bool) -> BatchResult:
-    status = 200 if is_replay and view.state.is_done else 202
-    return {"status": status, "replayed": is_replay, "release_request": request_resource(view)}
+def _accepted(resource: ReleaseRequest, *, is_replay: bool) -> BatchResult:
+    status = 200 if is_replay and resource["done"] else 202
+    return {"status": status, "replayed": is_replay, "release_request": resource}
 
 
 def _refused(problem: Problem, http_request_id: str) -> BatchResult:

@@ -31,13 +31,12 @@ from service.doors.parameters import (
 )
 from service.doors.problems import ProblemError
 from service.doors.render import (
-    REQUESTS_PATH,
+    accepted_resource,
     etag_of,
     event_resource,
     json_response,
     request_resource,
     to_json,
-    view_of_accepted,
 )
 from service.doors.resources import EventPage, ReleaseRequest
 from service.doors.waiting import check_again, patience_of
@@ -95,17 +94,17 @@ async def _render_outcome(
             return await _render_accepted(request, caller, outcome)
         case Replayed(request_id=request_id):
             view = await _after_wait(request, caller, request_id)
-            return _render_created(request, view, is_replay=True)
+            return _render_created(request, request_resource(view), is_replay=True)
         case _:
             raise ProblemError(problems.of_refusal(outcome))
 
 
 async def _render_accepted(request: web.Request, caller: Caller, accepted: Accepted) -> web.Response:
     if accepted.may_have_moved or preferred_wait(request) is not None:
-        view = await _after_wait(request, caller, accepted.request.request_id)
+        resource = request_resource(await _after_wait(request, caller, accepted.request.request_id))
     else:
-        view = view_of_accepted(accepted)
-    return _render_created(request, view, is_replay=False)
+        resource = accepted_resource(accepted)
+    return _render_created(request, resource, is_replay=False)
 
 
 async def _after_wait(request: web.Request, caller: Caller, request_id: UUID) -> RequestView:
@@ -117,17 +116,17 @@ async def _after_wait(request: web.Request, caller: Caller, request_id: UUID) ->
     return await find_view(deps, request_id, caller)
 
 
-def _render_created(request: web.Request, view: RequestView, *, is_replay: bool) -> web.Response:
-    headers = {"Location": f"{REQUESTS_PATH}/{view.request_id}"}
+def _render_created(request: web.Request, resource: ReleaseRequest, *, is_replay: bool) -> web.Response:
+    headers = {"Location": resource["links"]["self"]}
     wait = preferred_wait(request)
-    is_answered = view.state.is_done and (is_replay or wait is not None)
+    is_answered = resource["done"] and (is_replay or wait is not None)
     if wait is not None:
         headers["Preference-Applied"] = f"wait={int(wait.total_seconds())}"
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
-    if not view.state.is_done:
+    if not resource["done"]:
         headers["Retry-After"] = "1"
-    return json_response(request_resource(view), status=200 if is_answered else 202, headers=headers)
+    return json_response(resource, status=200 if is_answered else 202, headers=headers)
 
 
 @operation(

@@ -18,18 +18,18 @@ from service.doors import http_problems
 from service.doors.connection import Connection, Deadlines
 from service.doors.connections import Capacity, Connections
 from service.doors.dressing import http_request_id_for, last_answer
-from service.doors.http import AWAITS_CONTINUE
+from service.doors.http import EXPECTED
 from service.doors.pacing import Pacer
 from service.doors.problems import Problem
 
 #: Served however many connections there are.
 _HEALTH = frozenset({"/livez", "/readyz", "/metrics"})
 _GOOD_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]*(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
-_CONTINUE = "100-continue"
+_CONTINUE = ("100-continue",)
 _OPTIONS: dict[str, Any] = {"access_log": None, "auto_decompress": False}
 
 _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
-#: The version of a request whose answer cannot have it.
+#: The version of a request whose answer cannot have it; empty for one that can.
 _OTHER_VERSION = web.RequestKey("other_version", str)
 
 
@@ -72,17 +72,17 @@ class Server(web.Server):
         """Make a request; one without ``Expect``, or aiohttp asks for the body before it is known who sends it."""
         if isinstance(protocol, Connection):
             protocol.begin()
-        notes: dict[str | web.RequestKey[Any], Any] = {}
+        expected: tuple[str, ...] = ()
+        other_version = ""
         if "Expect" in message.headers:
             headers = message.headers.copy()
-            expected = [value.lower() for value in headers.popall("Expect")]
+            expected = tuple(value.lower() for value in headers.popall("Expect"))
             message = message._replace(headers=CIMultiDictProxy(headers))
-            notes[AWAITS_CONTINUE] = expected == [_CONTINUE]
         if message.version not in _VERSIONS:
-            notes[_OTHER_VERSION] = f"HTTP/{message.version.major}.{message.version.minor}"
+            other_version = f"HTTP/{message.version.major}.{message.version.minor}"
             message = message._replace(version=HttpVersion10, should_close=True)
         request = self._application.request_factory(message, payload, protocol, writer, task)
-        request.update(notes)
+        request[EXPECTED], request[_OTHER_VERSION] = expected, other_version
         return request
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -113,20 +113,24 @@ class Runner(web.AppRunner):
 
 def find_fault(request: web.BaseRequest) -> Problem | None:
     """Return what is wrong with a request before anything of it is looked at."""
-    if _OTHER_VERSION in request:
+    if request[_OTHER_VERSION]:
         return http_problems.malformed_http(f"Expected HTTP/1.1 or HTTP/1.0; given {request[_OTHER_VERSION]}")
-    codings = [value.lower() for value in request.headers.getall("Transfer-Encoding", ())]
-    if codings not in ([], ["chunked"]) or (codings and request.version == HttpVersion10):
+    if "Transfer-Encoding" in request.headers and not _is_chunked(request):
         return http_problems.malformed_http(
             "Expected Transfer-Encoding: chunked and HTTP/1.1, or Content-Length"
         )
     if not _GOOD_HOST.fullmatch(request.headers.get("Host", "")):
         return http_problems.malformed_http("Expected the name of a host in Host")
-    if request.get(AWAITS_CONTINUE) is False:
+    if request[EXPECTED] not in ((), _CONTINUE):
         return http_problems.expectation_failed()
     if _is_for_health_only(request) and request.path not in _HEALTH:
         return http_problems.too_many_connections()
     return None
+
+
+def _is_chunked(request: web.BaseRequest) -> bool:
+    codings = [value.lower() for value in request.headers.getall("Transfer-Encoding")]
+    return codings == ["chunked"] and request.version != HttpVersion10
 
 
 def _is_for_health_only(request: web.BaseRequest) -> bool:

@@ -5,15 +5,16 @@ Leaves: rows of requests, items and events, not yet committed.
 If it dies here: the transaction is rolled back, and nothing was promised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from service.core.errors import DatabaseUnavailable
-from service.gateways.store import accepting, progress
-from service.gateways.store.accepting import Holder, ItemRef, NewRequest, StoredKey
+from service.gateways.store import accepting, holding, progress
+from service.gateways.store.accepting import Created, NewRequest, StoredKey
 from service.gateways.store.database import Connection
+from service.gateways.store.holding import Holder, ItemRef
 
 #: A holder may end between two statements; then its item is free and is tried again.
 _HOLD_TRIES = 5
@@ -83,17 +84,17 @@ async def accept_group(connection: Connection, requests: Sequence[NewRequest]) -
         DatabaseUnavailable: rows changed hands under our eyes; trying again is safe.
     """
     created = await accepting.insert_requests(connection, requests)
-    claim = await _claim_items(connection, [r for r in requests if r.request_id in created])
+    claim = await _claim_items(connection, requests, created)
     outcomes: dict[UUID, AcceptOutcome] = {
         **await _find_known(connection, [r for r in requests if r.request_id not in created]),
-        **_accepted(requests, created, moved=claim.attached),
+        **_accepted(requests, {key: new.at for key, new in created.items()}, moved=claim.attached),
         **claim.conflicts,
     }
     return [outcomes[request.request_id] for request in requests]
 
 
 def _accepted(
-    requests: Sequence[NewRequest], created: dict[UUID, datetime], *, moved: set[UUID]
+    requests: Sequence[NewRequest], created: Mapping[UUID, datetime], *, moved: set[UUID]
 ) -> dict[UUID, AcceptOutcome]:
     return {
         request.request_id: Accepted(
@@ -138,34 +139,39 @@ def judge_key(stored: StoredKey, request: NewRequest) -> Replayed | KeyReused:
     return KeyReused(request_id=stored.request_id)
 
 
-async def _claim_items(connection: Connection, requests: Sequence[NewRequest]) -> _Claim:
+async def _claim_items(
+    connection: Connection, requests: Sequence[NewRequest], created: Mapping[UUID, Created]
+) -> _Claim:
     """Hold every item, or attach it to who holds it; requests that conflict are withdrawn."""
-    claim = _Claim(
-        left=[
-            ItemRef(request=request, position=position)
-            for request in requests
-            for position in range(len(request.submission.pending_item_ids))
-        ]
-    )
+    claim = _Claim(left=[item for request in requests for item in _left_of(request, created)])
     for _ in range(_HOLD_TRIES):
-        if claim.left:
-            await _hold_free(connection, claim)
         if not claim.left:
             await _conclude(connection, claim)
             return claim
         await _attach(connection, claim)
+        if claim.left:
+            await _hold_free(connection, claim)
     raise DatabaseUnavailable("the items of a request changed hands too often while it was accepted")
 
 
+def _left_of(request: NewRequest, created: Mapping[UUID, Created]) -> Iterator[ItemRef]:
+    """Return the items of a new request that somebody held when it was inserted."""
+    new = created.get(request.request_id)
+    if new is not None and new.held is not None:
+        for position in range(len(request.submission.pending_item_ids)):
+            if position not in new.held:
+                yield ItemRef(request=request, position=position)
+
+
 async def _hold_free(connection: Connection, claim: _Claim) -> None:
-    held = await accepting.insert_holders(connection, claim.left)
+    held = await holding.insert_holders(connection, claim.left)
     claim.left = [item for item in claim.left if (item.request.request_id, item.position) not in held]
 
 
 async def _attach(connection: Connection, claim: _Claim) -> None:
-    found = compare(claim.left, await accepting.find_holders(connection, claim.left))
+    found = compare(claim.left, await holding.find_holders(connection, claim.left))
     if found.shared:
-        await accepting.insert_attached(connection, found.shared)
+        await holding.insert_attached(connection, found.shared)
     claim.attached |= {item.request.request_id for item, _ in found.shared}
     claim.conflicts |= found.conflicts
     claim.left = found.free

@@ -8,8 +8,7 @@ If it dies here: before the commit the caller has no answer and asks again; afte
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
 import structlog
 
@@ -36,7 +35,7 @@ _LONGEST_WAIT_SECONDS = 2.0
 #: A commit whose answer was lost is tried again this long; then the caller is told to.
 _RETRY_FOR_SECONDS = 4.0
 _RETRY_PAUSE_SECONDS = 0.1
-_ANSWER_WITHIN = timedelta(seconds=10)
+_ANSWER_WITHIN_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -48,9 +47,9 @@ class Entry:
     """A request that waits for its commit, and the answer that its caller waits for."""
 
     request: NewRequest
-    answer: "asyncio.Future[CommitOutcome]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    answer: "asyncio.Future[CommitOutcome]"
+    #: By the event loop's clock: when its caller is told that it takes too long.
+    late_at: float
 
 
 class Acceptor:
@@ -60,12 +59,16 @@ class Acceptor:
         self._database = database
         self._room = room
         self._waker = waker
+        self._loop = asyncio.get_running_loop()
         self._entries: deque[Entry] = deque()
+        #: What is being committed.
+        self._group: Sequence[Entry] = ()
+        #: Set while there are entries: when the first of them may be late.
+        self._alarm: asyncio.TimerHandle | None = None
         self._has_entries = asyncio.Event()
         self._pace = Pace()
         #: By the event loop's clock: when the pace was seen last.
         self._paced_at = 0.0
-        self._is_committing = False
 
     async def accept(self, request: NewRequest) -> CommitOutcome:
         """Make one request durable; returns after the commit.
@@ -76,17 +79,27 @@ class Acceptor:
         """
         if len(self._entries) >= _MAX_WAITING or self._wait_of_a_newcomer() > _LONGEST_WAIT_SECONDS:
             raise Overloaded
-        entry = Entry(request=request)
+        late_at = self._loop.time() + _ANSWER_WITHIN_SECONDS
+        entry = Entry(request=request, answer=self._loop.create_future(), late_at=late_at)
         self._entries.append(entry)
         self._has_entries.set()
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN.total_seconds()):
-                return await entry.answer
-        except TimeoutError:
-            raise DatabaseUnavailable("PostgreSQL does not answer in time") from None
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(late_at, self._fail_late)
+        return await entry.answer
+
+    def _fail_late(self) -> None:
+        """Tell callers that have waited for too long, and come again when the next may have."""
+        waiting = [entry for entry in (*self._group, *self._entries) if not entry.answer.done()]
+        now = self._loop.time()
+        _fail(
+            (entry for entry in waiting if entry.late_at <= now),
+            DatabaseUnavailable("PostgreSQL does not answer in time"),
+        )
+        next_late = min((entry.late_at for entry in waiting if entry.late_at > now), default=None)
+        self._alarm = None if next_late is None else self._loop.call_at(next_late, self._fail_late)
 
     def _wait_of_a_newcomer(self) -> float:
-        if not self._is_committing and self._is_pace_old():
+        if not self._group and self._is_pace_old():
             return 0.0
         return self._pace.wait_behind(
             len(self._entries), most_requests=_MAX_REQUESTS_PER_COMMIT, most_items=_MAX_ITEMS_PER_COMMIT
@@ -94,24 +107,23 @@ class Acceptor:
 
     def _is_pace_old(self) -> bool:
         """Whether the last commit tells nothing of the next: it may have waited for a lock that is gone."""
-        return asyncio.get_running_loop().time() > self._paced_at + _PACE_LASTS_SECONDS
+        return self._loop.time() > self._paced_at + _PACE_LASTS_SECONDS
 
     async def run(self) -> None:
         """Commit group after group until cancelled."""
         while True:
             await self._has_entries.wait()
-            group = take_group(self._entries)
+            self._group = take_group(self._entries)
             if not self._entries:
                 self._has_entries.clear()
-            if group:
+            if self._group:
                 if self._is_pace_old():
                     self._pace = Pace()
-                self._is_committing = True
-                await self._commit(group)
-                self._is_committing = False
+                await self._commit(self._group)
+                self._group = ()
 
     async def _commit(self, group: Sequence[Entry]) -> None:
-        started = asyncio.get_running_loop().time()
+        started = self._loop.time()
         try:
             outcomes = await self._commit_until_known([entry.request for entry in group])
         except DatabaseUnavailable as error:
@@ -123,14 +135,14 @@ class Acceptor:
                 for entry in group:
                     await self._commit([entry])
         else:
-            self._note_pace(group, asyncio.get_running_loop().time() - started)
+            self._note_pace(group, self._loop.time() - started)
             for entry, outcome in zip(group, outcomes, strict=True):
                 self._conclude(entry, outcome)
 
     def _note_pace(self, group: Sequence[Entry], seconds: float) -> None:
         items = sum(len(entry.request.submission.pending_item_ids) for entry in group)
         self._pace = self._pace.after(seconds=seconds, requests=len(group), items=items)
-        self._paced_at = asyncio.get_running_loop().time()
+        self._paced_at = self._loop.time()
 
     def _conclude(self, entry: Entry, outcome: CommitOutcome) -> None:
         if not entry.answer.done():
@@ -145,13 +157,12 @@ class Acceptor:
             )
 
     async def _commit_until_known(self, requests: Sequence[NewRequest]) -> list[CommitOutcome]:
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + _RETRY_FOR_SECONDS
+        give_up_at = self._loop.time() + _RETRY_FOR_SECONDS
         while True:
             try:
                 return await self._database.transact(lambda connection: self._write(connection, requests))
             except DatabaseUnavailable as error:
-                if loop.time() >= give_up_at:
+                if self._loop.time() >= give_up_at:
                     raise
                 log.warning(LogEvent.ACCEPT_RETRIED, reason=str(error), requests=len(requests))
             await asyncio.sleep(_RETRY_PAUSE_SECONDS)

@@ -6,7 +6,7 @@ If it dies here: nothing is lost; the sweep rings for every key that has been du
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,11 +18,12 @@ from service.core.errors import QueueUnavailable
 from service.core.place import Place
 from service.core.telemetry import LogEvent
 from service.flow.windows import Windows
-from service.gateways.queue import Doorbells
+from service.gateways.queue import Doorbells, Ring
 
-#: Notes of this long share one ring.
-_GATHER_SECONDS = 0.01
-_RINGS_AT_ONCE = 16
+#: Who is first rings at once; then notes are gathered for this long.
+_GATHER_SECONDS = 0.02
+#: Keys that are rung for in one trip to Redis: it does nothing else meanwhile.
+_RINGS_AT_ONCE = 256
 #: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
 _RING_AGAIN_SECONDS = 0.5
 #: A doorbell cannot sound before its delay is over, so no second one is needed until nearly then. Of one that was
@@ -66,7 +67,7 @@ async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
 
 
 class Waker:
-    """Gathers notes for a moment, then rings each key once."""
+    """Rings each key once for all its notes of a moment."""
 
     def __init__(
         self, doorbells: Doorbells, windows: Windows, *, first_look_within: timedelta = _FIRST_LOOK_WITHIN
@@ -77,7 +78,6 @@ class Waker:
         self._bells: dict[UUID, _Bell] = {}
         self._noted: dict[UUID, _Note] = {}
         self._has_notes = asyncio.Event()
-        self._limit = asyncio.Semaphore(_RINGS_AT_ONCE)
         self._tidied_at = 0.0
 
     @property
@@ -87,16 +87,21 @@ class Waker:
 
     def note(self, batch_key: UUID, place: Place, *, items: int, has_deadline: bool = False) -> None:
         """Say that a key got items; costs nothing and never fails. A deadline may close the window at any moment."""
-        note = self._noted.setdefault(batch_key, _Note(place=place))
+        note = self._noted.get(batch_key)
+        if note is None:
+            note = self._noted[batch_key] = _Note(place=place)
+            self._has_notes.set()
         note.items += items
         note.is_urgent |= has_deadline
-        self._has_notes.set()
 
     async def run(self) -> None:
         """Ring until cancelled."""
+        clock = asyncio.get_running_loop().time
+        next_at = 0.0
         while True:
             await self._has_notes.wait()
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(max(0.0, next_at - clock()))
+            next_at = clock() + _GATHER_SECONDS
             self._has_notes.clear()
             noted, self._noted = self._noted, {}
             await self._ring_all(noted)
@@ -104,19 +109,20 @@ class Waker:
 
     async def _ring_all(self, noted: Mapping[UUID, _Note]) -> None:
         await self.windows.refresh()
-        errors = await asyncio.gather(
-            *(self._ring(key, note) for key, note in noted.items()), return_exceptions=True
-        )
-        lost = {key: error for key, error in zip(noted, errors, strict=True) if error is not None}
-        if lost:
-            first = next(iter(lost.values()))
-            log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(first) or repr(first))
-        for key in lost:
-            again = partial(self.note, key, noted[key].place, items=0)
-            asyncio.get_running_loop().call_later(_RING_AGAIN_SECONDS, again)
-
-    async def _ring(self, batch_key: UUID, note: _Note) -> None:
         now = asyncio.get_running_loop().time()
+        wished = [wish for key, note in noted.items() for wish in self._wishes(key, note, now=now)]
+        for start in range(0, len(wished), _RINGS_AT_ONCE):
+            some = wished[start : start + _RINGS_AT_ONCE]
+            try:
+                news = await self._doorbells.ring_all([ring for _, ring in some])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next notes are rung for
+                self._ring_again(some, error)
+            else:
+                for (bell, ring), is_new in zip(some, news, strict=True):
+                    self._note_rung(bell, ring, is_new=is_new, at=now)
+
+    def _wishes(self, batch_key: UUID, note: _Note, *, now: float) -> Iterator[tuple[_Bell, Ring]]:
+        """Return the ring for a key, unless a doorbell that waits is enough."""
         window = self.windows.of(note.place)
         bell = self._bells.setdefault(batch_key, _Bell(place=note.place, noted_at=now))
         bell.noted_at = now
@@ -126,16 +132,22 @@ class Waker:
             self._follow(batch_key, bell)
             return
         bell.is_followed = False
-        delay = min(window.quiet, self._first_look_within)
-        async with self._limit:
-            is_new = await self._doorbells.ring(batch_key, delay=delay)
-            if is_full:
-                await self._doorbells.hasten(batch_key)
-        if is_full:
-            bell.items, bell.waits_until = bell.items % window.max_items, 0.0
+        delay = timedelta(0) if is_full else min(window.quiet, self._first_look_within)
+        yield bell, Ring(batch_key=batch_key, delay=delay, brings_forward=is_full)
+
+    def _note_rung(self, bell: _Bell, ring: Ring, *, is_new: bool, at: float) -> None:
+        """Remember until when the doorbell surely waits; one that sounds at once waits for nobody."""
+        if ring.brings_forward:
+            bell.items, bell.waits_until = bell.items % self.windows.of(bell.place).max_items, 0.0
         else:
             lasts = _NEW_BELL_LASTS if is_new else _OLD_BELL_LASTS
-            bell.waits_until = now + lasts * delay.total_seconds()
+            bell.waits_until = at + lasts * ring.delay.total_seconds()
+
+    def _ring_again(self, lost: Sequence[tuple[_Bell, Ring]], error: Exception) -> None:
+        log.warning(LogEvent.BELL_LOST, keys=len(lost), reason=str(error) or repr(error))
+        for bell, ring in lost:
+            again = partial(self.note, ring.batch_key, bell.place, items=0)
+            asyncio.get_running_loop().call_later(_RING_AGAIN_SECONDS, again)
 
     def _follow(self, batch_key: UUID, bell: _Bell) -> None:
         """Ring again when the bell should sound: another process may have made it sound before this item came."""

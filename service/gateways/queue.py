@@ -3,17 +3,18 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, LiteralString
+from itertools import chain
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 import orjson
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
+from arq.constants import expires_extra_ms, in_progress_key_prefix, job_key_prefix, result_key_prefix
+from arq.jobs import serialize_job as arq_job
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -32,23 +33,69 @@ _LATER_BELL = BELLS_PER_KEY
 _LAST_MOMENT_MS = 253_402_300_799_000
 #: A doorbell that says that it is being answered for longer than that was not written by arq.
 _LONGEST_ANSWER_MS = 86_400_000
-#: What became of a doorbell that could not be rung, at one moment: looked at step by step, an answer that ends in
-#: between would look like a doorbell that waits, and nobody would look any more.
-_FIND_BELL: LiteralString = """
-redis.call('DEL', KEYS[4])
-local left = redis.call('PTTL', KEYS[3])
-if left >= 0 and left <= tonumber(ARGV[3]) then return 'answered' end
-redis.call('DEL', KEYS[3])
-if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
-redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
-return 'waits'
+#: Rings for many keys in one trip, each at one moment: looked at step by step, an answer that ends in between would
+#: look like a doorbell that waits, and nobody would look any more. It writes what `enqueue_job` of arq writes.
+#:
+#: Of a key the first doorbell that is not being answered is rung; one that waits is put back into the queue, should
+#: only that be lost. A result, which a doorbell has not, or an answering without an end was not written by arq, and
+#: would keep the doorbell silent for ever.
+_RING: LiteralString = """
+local queue = KEYS[1]
+local job_key, answering_key, result_key = ARGV[1], ARGV[2], ARGV[3]
+local longest_answer = tonumber(ARGV[4])
+
+local function is_answered(id)
+    local left = redis.call('PTTL', answering_key .. id)
+    return left >= 0 and left <= longest_answer
+end
+
+local function ring(id, sounds_at, lasts, job)
+    if redis.call('EXISTS', job_key .. id, result_key .. id) > 0 then
+        redis.call('DEL', result_key .. id)
+        if is_answered(id) then return 'answered' end
+        redis.call('DEL', answering_key .. id)
+        if redis.call('EXISTS', job_key .. id) > 0 then
+            redis.call('ZADD', queue, 'NX', sounds_at, id)
+            return 'waits'
+        end
+    end
+    redis.call('PSETEX', job_key .. id, lasts, job)
+    redis.call('ZADD', queue, sounds_at, id)
+    return 'rung'
+end
+
+local function ring_first(key, first, last, sounds_at, lasts, job)
+    for number = first, last do
+        local bell = ring(key .. ':' .. number, sounds_at, lasts, job)
+        if bell ~= 'answered' then return bell == 'rung' end
+    end
+    return false
+end
+
+local function bring_forward(key, first, last, sounds_at)
+    for number = first, last do
+        redis.call('ZADD', queue, 'XX', 'LT', sounds_at, key .. ':' .. number)
+    end
+end
+
+local news = {}
+for at = 5, #ARGV, 7 do
+    local key, first, last, sounds_at, lasts, job, is_forward = unpack(ARGV, at, at + 6)
+    local is_new = ring_first(key, first, last, sounds_at, lasts, job)
+    if not is_new and is_forward == '1' then bring_forward(key, first, last, sounds_at) end
+    news[#news + 1] = is_new and 1 or 0
+end
+return news
 """
-#: How often a doorbell is rung whose answers end one after another.
-_RINGS_OF_A_BELL = 3
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _ANSWER_TIMEOUT_SECONDS = 5.0
 _RING_TIMEOUT_SECONDS = 2.0
+_NOW = timedelta(0)
+#: What arq puts before the id of a job.
+_NAMES = (job_key_prefix, in_progress_key_prefix, result_key_prefix)
+
+_Words: TypeAlias = tuple[str | int | bytes, ...]
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:
@@ -149,13 +196,14 @@ def open_redis(url: str, *, max_connections: int, retries: int) -> ArqRedis:
     return client
 
 
-class _Bell(StrEnum):
-    """What became of a doorbell."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """The wish that a worker looks at a key after a delay."""
 
-    RUNG = "rung"
-    WAITS = "waits"
-    ANSWERED = "answered"
-    GONE = "gone"
+    batch_key: UUID
+    delay: timedelta
+    #: Whether a doorbell that waits already is brought forward to that moment.
+    brings_forward: bool = False
 
 
 class Doorbells:
@@ -167,7 +215,7 @@ class Doorbells:
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
-        self._find_bell = redis.register_script(_FIND_BELL)
+        self._ring = redis.register_script(_RING)
 
     async def ring(self, batch_key: UUID, *, delay: timedelta) -> bool:
         """Have a worker look at the key after the delay; False where a doorbell of the key already waits.
@@ -175,14 +223,8 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        defer_by = max(delay, timedelta(0))
-        with translated():
-            async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                for number in range(BELLS_PER_KEY):
-                    bell = await self._ring_one(batch_key, bell_id(batch_key, number), defer_by=defer_by)
-                    if bell is not _Bell.ANSWERED:
-                        return bell is _Bell.RUNG
-        return False
+        (is_new,) = await self.ring_all([Ring(batch_key=batch_key, delay=delay)])
+        return is_new
 
     async def ring_at_once(self, batch_key: UUID) -> bool:
         """Have a worker look at the key now, also where its doorbell was to wait; False where that was all.
@@ -190,10 +232,16 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        is_new = await self.ring(batch_key, delay=timedelta(0))
-        if not is_new:
-            await self.hasten(batch_key)
+        (is_new,) = await self.ring_all([Ring(batch_key=batch_key, delay=_NOW, brings_forward=True)])
         return is_new
+
+    async def ring_all(self, rings: Sequence[Ring]) -> list[bool]:
+        """Ring for several keys in one trip to Redis; tell of each whether its doorbell is new.
+
+        Raises:
+            QueueUnavailable: Redis does not answer; the sweep will ring.
+        """
+        return await self._run([_words_of(ring, 0, BELLS_PER_KEY - 1) for ring in rings])
 
     async def ring_later(self, batch_key: UUID, *, delay: timedelta) -> None:
         """Have a worker look at the key after the delay, or earlier where that has been asked for.
@@ -203,39 +251,15 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        defer_by = max(delay, timedelta(0))
-        job_id = bell_id(batch_key, _LATER_BELL)
+        ring = Ring(batch_key=batch_key, delay=delay, brings_forward=True)
+        await self._run([_words_of(ring, _LATER_BELL, _LATER_BELL)])
+
+    async def _run(self, rings: Iterable[_Words]) -> list[bool]:
+        arguments = (*_NAMES, _LONGEST_ANSWER_MS, *chain.from_iterable(rings))
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                if await self._ring_one(batch_key, job_id, defer_by=defer_by) is not _Bell.RUNG:
-                    sounds_at = now_ms() + defer_by // timedelta(milliseconds=1)
-                    await self._redis.zadd(DOORBELL_QUEUE, {job_id: sounds_at}, xx=True, lt=True)
-
-    async def _ring_one(self, batch_key: UUID, job_id: str, *, defer_by: timedelta) -> _Bell:
-        """Add one doorbell of a key, unless it is there; again where its answer ended just then."""
-        for _ in range(_RINGS_OF_A_BELL):
-            job = await self._redis.enqueue_job(LOOK, batch_key.hex, _job_id=job_id, _defer_by=defer_by)
-            if job is not None:
-                return _Bell.RUNG
-            bell = await self._find(job_id)
-            if bell is not _Bell.GONE:
-                return bell
-        return _Bell.ANSWERED
-
-    async def _find(self, job_id: str) -> _Bell:
-        """Tell what became of a doorbell; one that waits is put back into the queue, should only that be lost.
-
-        A result, which a doorbell has not, or an answering without an end was not written by arq, and would keep the
-        doorbell silent for ever.
-        """
-        keys = [
-            DOORBELL_QUEUE,
-            job_key_prefix + job_id,
-            in_progress_key_prefix + job_id,
-            result_key_prefix + job_id,
-        ]
-        found: bytes = await self._find_bell(keys=keys, args=[job_id, now_ms(), _LONGEST_ANSWER_MS])
-        return _Bell(found.decode())
+                found = await self._ring(keys=[DOORBELL_QUEUE], args=arguments)
+        return [bool(is_new) for is_new in found]
 
     async def has_lost_memory(self) -> bool:
         """Tell, once, that Redis has forgotten everything since somebody asked last.
@@ -246,21 +270,23 @@ class Doorbells:
         with translated():
             return bool(await self._redis.set(_REMEMBERS, "1", nx=True))
 
-    async def hasten(self, batch_key: UUID) -> None:
-        """Let the waiting doorbells of a key sound now.
 
-        Raises:
-            QueueUnavailable: Redis does not answer.
-        """
-        scores = {bell_id(batch_key, number): now_ms() for number in range(BELLS_PER_KEY)}
-        with translated():
-            async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
-                await self._redis.zadd(DOORBELL_QUEUE, scores, xx=True, lt=True)
+def _words_of(ring: Ring, first: int, last: int) -> _Words:
+    """Return what the script is told of a ring: the job, its moment, and which doorbells of the key it may be."""
+    now = now_ms()
+    defer_ms = max(ring.delay, _NOW) // timedelta(milliseconds=1)
+    job = arq_job(LOOK, (ring.batch_key.hex,), {}, None, now, serializer=serialize_job)
+    lasts = defer_ms + expires_extra_ms
+    return _stem(ring.batch_key), first, last, now + defer_ms, lasts, job, int(ring.brings_forward)
 
 
 def bell_id(batch_key: UUID, number: int) -> str:
     """Return arq's id for a doorbell of a key; the same key and number, the same id."""
-    return f"{LOOK}:{batch_key.hex}:{number}"
+    return f"{_stem(batch_key)}:{number}"
+
+
+def _stem(batch_key: UUID) -> str:
+    return f"{LOOK}:{batch_key.hex}"
 
 
 def is_last_bell(job_id: str) -> bool:

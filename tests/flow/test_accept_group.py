@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from service.core.ids import new_id
 from service.flow.accept_group import ItemConflict, compare
 from service.flow.group_commit import Entry, take_group
-from service.gateways.store.accepting import Holder, ItemRef, NewRequest
+from service.gateways.store.accepting import NewRequest
+from service.gateways.store.holding import Holder, ItemRef
 from tests.support.new_requests import a_request
 
 
@@ -27,7 +28,7 @@ def a_holder(item: str, *, applicant: str = "ann", approvers: tuple[str, ...] = 
 
 
 def entries_of(requests: list[NewRequest], loop: asyncio.AbstractEventLoop) -> deque[Entry]:
-    return deque(Entry(request=request, answer=loop.create_future()) for request in requests)
+    return deque(Entry(request=request, answer=loop.create_future(), late_at=0.0) for request in requests)
 
 
 def groups_of(entries: deque[Entry]) -> list[list[Entry]]:

@@ -1,15 +1,27 @@
 """What counts as "Redis is away", and what becomes of a doorbell."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 import uvloop
-from arq.constants import job_key_prefix, result_key_prefix
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 
 from service.core.errors import QueueUnavailable
-from service.gateways.queue import DOORBELL_QUEUE, Doorbells, bell_id, open_redis, translated
+from service.gateways.queue import (
+    BELLS_PER_KEY,
+    DOORBELL_QUEUE,
+    LOOK,
+    Doorbells,
+    Ring,
+    bell_id,
+    deserialize_job,
+    open_redis,
+    translated,
+)
 
 
 async def write_to_a_broken_connection() -> None:
@@ -37,17 +49,74 @@ def test_another_fault_is_not_redis_away() -> None:
         raise RuntimeError("ours")
 
 
-async def test_a_doorbell_whose_answer_has_just_ended_is_rung_again(redis_url: str) -> None:
-    """Between the try to ring and the look at what is there its last trace goes: no doorbell waits."""
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
     redis = open_redis(redis_url, max_connections=4, retries=0)
+    yield redis
+    await redis.aclose()
+
+
+async def test_a_doorbell_whose_answer_has_just_ended_is_rung_again(redis: ArqRedis) -> None:
+    """Between the try to ring and the look at what is there its last trace goes: no doorbell waits."""
     key = UUID(int=1)
     job_id = bell_id(key, 0)
     await redis.set(result_key_prefix + job_id, b"{}")
     is_new = await Doorbells(redis).ring(key, delay=timedelta(0))
     waiting = await redis.zrange(DOORBELL_QUEUE, 0, -1)
-    has_job = await redis.exists(job_key_prefix + job_id)
-    await redis.aclose()
 
     assert is_new
     assert waiting == [job_id.encode()]
-    assert has_job
+    assert await redis.exists(job_key_prefix + job_id)
+
+
+async def test_a_doorbell_is_the_job_that_arq_would_enqueue(redis: ArqRedis) -> None:
+    """It has the same members, moment and end."""
+    key, delay = UUID(int=1), timedelta(seconds=50)
+    await redis.enqueue_job(LOOK, key.hex, _job_id="arq's", _defer_by=delay)
+    await Doorbells(redis).ring(key, delay=delay)
+    names = ["arq's", bell_id(key, 0)]
+    theirs, ours = [deserialize_job(await redis.get(job_key_prefix + name)) for name in names]
+    ends = [await redis.pttl(job_key_prefix + name) for name in names]
+    moments = [await redis.zscore(DOORBELL_QUEUE, name) for name in names]
+
+    assert {**theirs, "et": 0} == {**ours, "et": 0}
+    assert abs(theirs["et"] - ours["et"]) < 1_000
+    assert abs(ends[0] - ends[1]) < 1_000
+    assert abs(moments[0] - moments[1]) < 1_000
+
+
+async def test_of_many_keys_each_is_rung_for_by_itself(redis: ArqRedis) -> None:
+    """In one trip one key gets its first doorbell, one has it waiting, and one gets the next to that being answered."""
+    doorbells, (fresh, waits, answered) = Doorbells(redis), (UUID(int=number) for number in (1, 2, 3))
+    for key in (waits, answered):
+        await doorbells.ring(key, delay=timedelta(seconds=50))
+    await redis.psetex(in_progress_key_prefix + bell_id(answered, 0), 60_000, b"1")
+    news = await doorbells.ring_all(
+        [Ring(batch_key=key, delay=timedelta(seconds=50)) for key in (fresh, waits, answered)]
+    )
+    waiting = {job_id.decode() for job_id in await redis.zrange(DOORBELL_QUEUE, 0, -1)}
+
+    assert news == [True, False, True]
+    assert waiting == {bell_id(fresh, 0), bell_id(waits, 0), bell_id(answered, 0), bell_id(answered, 1)}
+
+
+async def test_a_key_has_eight_doorbells_at_most(redis: ArqRedis) -> None:
+    """While all are being answered none is rung: each of them looks again at its end."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    for number in range(BELLS_PER_KEY):
+        assert await doorbells.ring(key, delay=timedelta(0))
+        await redis.psetex(in_progress_key_prefix + bell_id(key, number), 60_000, b"1")
+
+    assert not await doorbells.ring(key, delay=timedelta(0))
+    assert await redis.zcard(DOORBELL_QUEUE) == BELLS_PER_KEY
+
+
+async def test_an_answering_that_never_ends_is_none(redis: ArqRedis) -> None:
+    """What arq has not written keeps no doorbell silent, and a doorbell that is not in the queue is put back."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    await doorbells.ring(key, delay=timedelta(0))
+    await redis.set(in_progress_key_prefix + bell_id(key, 0), b"1")
+    await redis.delete(DOORBELL_QUEUE)
+
+    assert not await doorbells.ring(key, delay=timedelta(0))
+    assert await redis.zrange(DOORBELL_QUEUE, 0, -1) == [bell_id(key, 0).encode()]

@@ -413,8 +413,8 @@ MUTATIONS = (
     Mutation(
         guard="a body is asked for only when it is wanted",
         file="service/doors/server.py",
-        old='for value in headers.popall("Expect")]',
-        new='for value in headers.getall("Expect")]',
+        old='for value in headers.popall("Expect"))',
+        new='for value in headers.getall("Expect"))',
         test="tests/doors/test_hostile_http.py::test_a_body_is_not_asked_for_before_the_key_is_seen",
     ),
     Mutation(

@@ -80,8 +80,8 @@ class FacadeAuthenticator:
         if isinstance(trusted, Untrusted) or opened is None:
             detail = trusted.detail if isinstance(trusted, Untrusted) else "unknown access key"
             raise VendorFormError(not_authenticated(detail))
-        check_scope(opened.key, scope)
         caller = caller_of(opened.key)
+        check_scope(caller, scope)
         self._authenticator.count_use(caller, now=time.monotonic())
         return ProvenCall(
             caller=caller,
