@@ -7,12 +7,15 @@ CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 # Most tests wait for something, so more of them than cores run at once; each process has servers of its own.
 PARALLEL := --numprocesses=4 --dist=worksteal
 INSTALLED := $(VENV)/.installed
+# Each peer has an environment of its own: they do not agree about the version of redis.
+PEERS := taskiq saq
+LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos soak baseline check format secrets lock clean
+.PHONY: help demo up test chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
@@ -45,6 +48,21 @@ soak: $(INSTALLED) ## The same for SECONDS=3600, with SEED=... or a new one
 baseline: $(INSTALLED) ## Put four faults to a plain arq worker and to this service, and count
 	@$(BIN)/python -m bench.baseline
 
+bench: $(INSTALLED) ## Measure beside yardsticks; ROUNDS=3 REQUESTS=5000 SCENARIOS="edge burst gentle cap flaky"
+	@$(BIN)/python -m bench.load $(LOAD) $(SCENARIOS:%=--scenario %)
+
+bench-peers: $(INSTALLED) ## Measure beside other job queues, which are fetched from PyPI
+	for peer in $(PEERS); do \
+		$(BIN)/python -m venv .venv-peers/$$peer && \
+		.venv-peers/$$peer/bin/pip install --quiet --disable-pip-version-check -r bench/peers/$$peer.txt || exit 1; \
+	done
+	@$(BIN)/python -m bench.load --peers $(LOAD) $(patsubst %,--scenario %,$(or $(SCENARIOS),edge burst gentle))
+
+bench-profile: $(INSTALLED) ## Sample a process under load: OPTIONS="--scenario burst --process worker"; py-spy is fetched
+	$(BIN)/python -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet --disable-pip-version-check py-spy
+	@$(BIN)/python -m bench.load.profile --py-spy .venv-tools/bin/py-spy $(OPTIONS)
+
 check: $(INSTALLED) ## Run the linters and type checkers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +82,4 @@ lock: ## Choose versions anew (needs uv)
 		--extra embedded --extra dev --quiet --output-file requirements.lock
 
 clean: ## Remove what make has made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-peers .venv-tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -3,18 +3,37 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from bench.load.generator import Sent
 from bench.load.meter import Usage
+from bench.load.orders import Sent
 
 UsageByPart = Mapping[str, Sequence[Usage]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of one trial."""
+
+    load: float
+    sent: Sent
+    #: None where the work did not get done.
+    done_at: float | None
+    #: Requests with a result in Postgres, and with a good one.
+    finished: int
+    released: int
+    asked_items: int
+    vendor: Mapping[str, float]
+    usage: tuple[UsageByPart, UsageByPart]
+    #: When each request had its result, in seconds since 1970.
+    results: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """The figures of one trial. CPU is in seconds for 1,000 accepted requests."""
 
+    #: Of the machine in the minute before.
+    load: float
     accepted: int
     refused: int
     accepted_per_second: float
@@ -23,44 +42,43 @@ class Figures:
     generator_cpu: float
     intake_cpu: float
     worker_cpu: float
-    postgres_cpu: float
-    redis_cpu: float
+    #: None of servers that are not ours.
+    postgres_cpu: float | None
+    redis_cpu: float | None
     vendor_cpu: float
     intake_mib: float
     worker_mib: float
-    done: int
-    #: None where the work did not get done.
     seconds: float | None
+    released: int
+    #: Refused or failed for good.
+    failed: int
+    #: Without a result when nobody waited any longer.
+    undone: int
     done_per_second: float | None
     calls_per_1000: float
     throttled: int
+    #: Items that the vendor got again.
     duplicates: int
-    #: Items that the vendor never got.
+    #: Items of accepted requests that the vendor never got.
     lost: int
     result_p50_ms: float | None
     result_p99_ms: float | None
 
+    @property
+    def own_cpu(self) -> float:
+        """What the target's own processes used, without the servers."""
+        return self.intake_cpu + self.worker_cpu
 
-def figures_of(
-    *,
-    sent: Sent,
-    done_at: float | None,
-    done: int,
-    asked_items: int,
-    vendor: Mapping[str, Any],
-    usage: tuple[UsageByPart, UsageByPart],
-    results: Mapping[str, float],
-) -> Figures:
+
+def figures_of(seen: Seen) -> Figures:
     """Count and divide."""
+    sent, vendor = seen.sent, seen.vendor
     thousands = max(sent.accepted, 1) / 1_000
-    seconds = None if done_at is None else done_at - sent.started_at
-    cpu = {part: _cpu(usage, part) / thousands for part in usage[0]}
-    waits = sorted(
-        1_000 * (results[each.request_id] - each.answered_at)
-        for each in sent.exchanges
-        if each.request_id in results
-    )
+    seconds = None if seen.done_at is None else seen.done_at - sent.started_at
+    cpu = {part: _cpu(seen.usage, part) / thousands for part in seen.usage[0]}
+    waits = _waits(seen)
     return Figures(
+        load=seen.load,
         accepted=sent.accepted,
         refused=sum(sent.refused.values()),
         accepted_per_second=sent.accepted / (sent.ended_at - sent.started_at),
@@ -69,20 +87,31 @@ def figures_of(
         generator_cpu=sent.cpu_seconds / thousands,
         intake_cpu=cpu["intake"],
         worker_cpu=cpu["worker"],
-        postgres_cpu=cpu["postgres"],
-        redis_cpu=cpu["redis"],
+        postgres_cpu=cpu["postgres"] if seen.usage[0]["postgres"] else None,
+        redis_cpu=cpu["redis"] if seen.usage[0]["redis"] else None,
         vendor_cpu=cpu["vendor"],
-        intake_mib=_largest(usage[1]["intake"]),
-        worker_mib=_largest(usage[1]["worker"]),
-        done=done,
+        intake_mib=_largest(seen.usage[1]["intake"]),
+        worker_mib=_largest(seen.usage[1]["worker"]),
         seconds=seconds,
-        done_per_second=None if seconds is None or not done else done / seconds,
+        released=seen.released,
+        failed=seen.finished - seen.released,
+        undone=sent.accepted - seen.finished,
+        done_per_second=seen.released / seconds if seconds and seen.released else None,
         calls_per_1000=vendor["calls"] / thousands,
-        throttled=vendor["throttled"],
-        duplicates=vendor["duplicates"],
-        lost=asked_items - vendor["items"],
+        throttled=int(vendor["throttled"]),
+        duplicates=int(vendor["duplicates"]),
+        lost=seen.asked_items - int(vendor["items"]),
         result_p50_ms=percentile(waits, 50) if waits else None,
         result_p99_ms=percentile(waits, 99) if waits else None,
+    )
+
+
+def _waits(seen: Seen) -> list[float]:
+    """Return how long each request waited for its result after its answer, in milliseconds."""
+    return sorted(
+        1_000 * (seen.results[each.request_id] - each.answered_at)
+        for each in seen.sent.exchanges
+        if each.request_id in seen.results
     )
 
 

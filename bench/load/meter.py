@@ -12,7 +12,7 @@ class Usage:
     """What a process and all that it has started have used."""
 
     cpu_seconds: float
-    #: Of the process alone.
+    #: Of the largest process.
     resident_mib: float
 
 
@@ -29,7 +29,7 @@ def usage_of(pid: int) -> Usage:
     entries = _read_all()
     tree = _tree(pid, entries)
     ticks = sum(entries[each].ticks + entries[each].ended_ticks for each in tree)
-    return Usage(cpu_seconds=ticks / _TICKS, resident_mib=_resident_mib(pid))
+    return Usage(cpu_seconds=ticks / _TICKS, resident_mib=max(map(_resident_mib, tree), default=0.0))
 
 
 def _read_all() -> dict[int, _Entry]:

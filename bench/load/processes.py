@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,9 +12,9 @@ from pathlib import Path
 from service.embedded.process import die_with_parent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-READY = (b"ready", b"process.started", b"Starting worker")
+#: What yardsticks and peers say, and what this service logs.
+READY = re.compile(rb"^ready$|process\.started", re.MULTILINE)
 _START_SECONDS = 30.0
-_STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Command:
     words: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    #: How many say that they are ready.
+    processes: int = 1
 
 
 @asynccontextmanager
@@ -60,7 +63,7 @@ async def _wait_until_ready(child: asyncio.subprocess.Process, command: Command)
     deadline = asyncio.get_running_loop().time() + _START_SECONDS
     while True:
         said = command.log.read_bytes()
-        if any(word in said for word in READY):
+        if len(READY.findall(said)) >= command.processes:
             return
         if child.returncode is not None or asyncio.get_running_loop().time() > deadline:
             raise RuntimeError(f"{' '.join(command.words)} did not start: {said.decode(errors='replace')}")
@@ -68,10 +71,7 @@ async def _wait_until_ready(child: asyncio.subprocess.Process, command: Command)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
+    """End a program at once: its database goes too, so there is nothing to finish."""
     if child.returncode is None:
-        child.terminate()
-    try:
-        await asyncio.wait_for(child.wait(), _STOP_SECONDS)
-    except TimeoutError:
         child.kill()
-        await child.wait()
+    await child.wait()

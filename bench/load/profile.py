@@ -98,9 +98,12 @@ async def profile(scenario: Scenario, part: str, *, py_spy: str, rows: int, is_n
     """Run a scenario once with a process watched, and print what it did."""
     with tempfile.TemporaryDirectory(prefix="release-bench-") as name:
         path = Path(name) / "stacks"
-        async with open_servers() as servers, set_stage(SERVICE, scenario, servers, Path(name)) as stage:
-            async with recorded(py_spy, _watched(stage, part), path, is_native=is_native):
-                figures = await perform(stage)
+        async with (
+            open_servers() as servers,
+            set_stage(SERVICE, scenario, servers, Path(name)) as stage,
+            recorded(py_spy, _watched(stage, part), path, is_native=is_native),
+        ):
+            figures = await perform(stage)
         lines = path.read_text(encoding="utf-8").splitlines()
         click.echo(f"accepted/s {figures.accepted_per_second:.0f}, done/s {figures.done_per_second or 0:.0f}")
         print_shares(f"{part} under {scenario.name}", count_shares(lines), rows=rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import asyncpg
+import click
 
 from bench.load.targets import Kind
 from bench.yardsticks.table import SCHEMA
@@ -47,6 +48,8 @@ async def open_servers(*, settings: Mapping[str, str] = MappingProxyType({})) ->
         async with _prepared(given[0], given[1], pids=(0, 0), log=None) as servers:
             yield servers
         return
+    if any(given):
+        raise click.UsageError(f"{DATABASE_URL}, {REDIS_URL}: expected both or neither; given one")
     with tempfile.TemporaryDirectory(prefix="release-bench-", ignore_cleanup_errors=True) as name:
         async with (
             EmbeddedPostgres(Path(name) / "postgres", settings=settings) as postgres,

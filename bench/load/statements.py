@@ -1,7 +1,7 @@
-"""Which statements PostgreSQL spends its time on: ``python -m bench.load.statements burst`` reads its log.
+"""Which statements PostgreSQL spends its time on: ``python -m bench.load.statements burst``.
 
-The bundled PostgreSQL has no pg_stat_statements, so it is told to log how long everything takes. The times are of the
-clock: on a busy machine, and for what waits for a lock or the disk, they are longer than the work.
+A server that is given has pg_stat_statements. The bundled one has not, so it is told to log how long everything takes.
+The times are of the clock: on a busy machine, and for what waits for a lock or the disk, they are longer than the work.
 """
 
 import asyncio
@@ -18,11 +18,21 @@ import click
 from bench.load.scenarios import Scenario, scenarios
 from bench.load.servers import open_servers
 from bench.load.targets import SERVICE
-from bench.load.trial import perform, set_stage
+from bench.load.trial import Stage, perform, set_stage
 
 LOGGING = {"log_min_duration_statement": "0", "log_line_prefix": "@"}
 REQUESTS = 4_000
 ROWS = 45
+EXTENSION = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"
+KEPT = """
+SELECT query, calls, total_exec_time + total_plan_time AS milliseconds FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+SCANS = """
+SELECT relname, seq_scan, seq_tup_read FROM pg_stat_user_tables WHERE seq_tup_read > 0 ORDER BY seq_tup_read DESC
+"""
+#: Until PostgreSQL has added up what a transaction has done.
+STATISTICS_SECONDS = 1.5
 _ENTRY = re.compile(r"LOG: +duration: ([\d.]+) ms +(parse|bind|execute|statement)[^:]*: (.*)", re.DOTALL)
 _SHOWN = 150
 
@@ -61,17 +71,37 @@ def print_costs(costs: Iterable[tuple[str, Cost]], *, requests: int) -> None:
         click.echo(f"| {total:.1f} | {cost.times} | {each:.3f} | `{text[:_SHOWN]}` |")
 
 
+async def kept_costs(stage: Stage) -> dict[str, Cost]:
+    """Read what the server has added up itself; the database is new, so there is nothing else in it."""
+    await stage.database.execute(EXTENSION)
+    rows = await stage.database.fetch(KEPT)
+    return {" ".join(row["query"].split()): Cost(row["calls"], row["milliseconds"]) for row in rows}
+
+
+async def print_scans(stage: Stage) -> None:
+    """Print which tables were read from end to end: in a new database plans are made for empty ones."""
+    await asyncio.sleep(STATISTICS_SECONDS)
+    click.echo("\n| table | read from end to end, times | rows read so |\n|---|---|---|")
+    for row in await stage.database.fetch(SCANS):
+        click.echo(f"| {row['relname']} | {row['seq_scan']:,} | {row['seq_tup_read']:,} |")
+
+
 async def measure(scenario: Scenario) -> None:
     """Run a scenario once with this service."""
     with tempfile.TemporaryDirectory(prefix="release-bench-") as name:
-        async with open_servers(settings=LOGGING) as servers:
-            if servers.postgres_log is None:
-                raise click.ClickException("a server that is given has a log of its own")
-            async with set_stage(SERVICE, scenario, servers, Path(name)) as stage:
-                start = servers.postgres_log.stat().st_size
-                await perform(stage)
-                log = servers.postgres_log.read_bytes()[start:].decode(errors="replace")
-    print_costs(costs_of(log).items(), requests=scenario.work.requests)
+        async with (
+            open_servers(settings=LOGGING) as servers,
+            set_stage(SERVICE, scenario, servers, Path(name)) as stage,
+        ):
+            log = servers.postgres_log
+            start = log.stat().st_size if log else 0
+            await perform(stage)
+            if log is None:
+                costs = await kept_costs(stage)
+            else:
+                costs = costs_of(log.read_bytes()[start:].decode(errors="replace"))
+            print_costs(costs.items(), requests=scenario.work.requests)
+            await print_scans(stage)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from bench.load.processes import REPOSITORY
 from service.emulator.config import DEFAULT_ACCESS_KEY, EmulatorConfig
 
 PROJECT = "project"
@@ -29,11 +30,24 @@ class Target:
     worker: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    intakes: int = 1
+    workers: int = 1
 
     @property
     def path(self) -> str:
         """Where requests are posted."""
         return "/v1/release-requests" if self.kind is Kind.SERVICE else "/requests"
+
+    @property
+    def intake_words(self) -> Sequence[str]:
+        """The command line of the intake; of several processes the first starts the others."""
+        more = ["--processes", str(self.intakes)] if self.intakes > 1 else []
+        return [self.python, *self.intake, *more]
+
+    @property
+    def worker_words(self) -> Sequence[str]:
+        """The command line of a worker."""
+        return [self.python, *self.worker]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +61,27 @@ class Addresses:
 
 
 GROUP = ("-m", "bench.yardsticks.group")
-L1 = Target(name="L1", title="L1, bare handler", intake=("-m", "bench.yardsticks.bare"))
-L3N = Target(name="L3n", title="L3n, group commit", intake=GROUP)
+L1 = Target(name="L1", title="L1: bare handler", intake=("-m", "bench.yardsticks.bare"))
+L3N = Target(name="L3n", title="L3n: L1 and group commit", intake=GROUP)
 L4N = Target(
     name="L4n",
-    title="L4n, NOTIFY a group",
+    title="L4n: L3n, a worker woken by NOTIFY",
     intake=GROUP,
     worker=("-m", "bench.yardsticks.notified"),
     environment={"BENCH_BELL": "notify"},
 )
 L5N = Target(
     name="L5n",
-    title="L5n, an arq job a key",
+    title="L5n: L3n, a worker woken by arq",
     intake=GROUP,
     worker=("-m", "bench.yardsticks.belled"),
     environment={"BENCH_BELL": "arq"},
+)
+ARQ = Target(
+    name="arq",
+    title="arq, a job a request",
+    intake=("-m", "bench.peers.arq_peer", "intake"),
+    worker=("-m", "bench.peers.arq_peer", "worker"),
 )
 SERVICE = Target(
     name="service",
@@ -70,6 +90,34 @@ SERVICE = Target(
     intake=("-m", "service", "api"),
     worker=("-m", "service", "worker"),
 )
+TWO_INTAKES = replace(SERVICE, name="2 HTTP", title="this service, 2 HTTP processes", intakes=2)
+TWO_WORKERS = replace(SERVICE, name="2 workers", title="this service, 2 workers", workers=2)
+FOUR_WORKERS = replace(SERVICE, name="4 workers", title="this service, 4 workers", workers=4)
+LIMITED = replace(
+    SERVICE,
+    name="limits on",
+    title="this service, all limits on and generous",
+    environment={
+        "RELEASE_VENDOR_RATE": "10000",
+        "RELEASE_WORKSPACE_RATE": "1000",
+        "RELEASE_WORKSPACE_CONCURRENCY": "64",
+    },
+)
+
+
+def peer(name: str) -> Target:
+    """Return a peer, which runs in an environment of its own."""
+    module = f"bench.peers.{name}_peer"
+    return Target(
+        name=name,
+        title=f"{name}, a job a request",
+        intake=("-m", module, "intake"),
+        worker=("-m", module, "worker"),
+        python=str(REPOSITORY / ".venv-peers" / name / "bin" / "python"),
+    )
+
+
+PEERS = (peer("taskiq"), peer("saq"))
 
 
 def environment_for(target: Target, at: Addresses) -> dict[str, str]:

@@ -1,31 +1,35 @@
 """One trial: a target, a scenario, servers without memory; what was seen as figures."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import aiohttp
 import asyncpg
 
-from bench.load.figures import Figures, figures_of
-from bench.load.generator import Order, Sent, read_sent, write_order
+from bench.load.figures import Figures, Seen, figures_of
 from bench.load.meter import Usage, usage_of
+from bench.load.orders import Order, Sent, read_sent, write_order
 from bench.load.processes import REPOSITORY, Command, environment_of, running
 from bench.load.scenarios import Scenario
 from bench.load.servers import Servers
 from bench.load.targets import Addresses, Kind, Target, environment_for
 from bench.load.vendor import write_rules
-from bench.load.work import count_items
+from bench.load.work import Work, count_items
 from tests.support.stack import free_port
 
-COUNT_DONE = {
-    Kind.YARDSTICK: "SELECT count(*) FROM requests WHERE done_at IS NOT NULL",
-    Kind.SERVICE: "SELECT count(*) FROM release_requests WHERE finished_at IS NOT NULL",
+COUNT = {
+    Kind.YARDSTICK: "SELECT count(done_at), count(done_at) FROM requests",
+    Kind.SERVICE: (
+        "SELECT count(*) FILTER (WHERE finished_at IS NOT NULL), count(*) FILTER (WHERE state = 'released')"
+        " FROM release_requests"
+    ),
 }
 RESULTS = {
     Kind.YARDSTICK: "SELECT id::text, extract(epoch FROM done_at)::float8 FROM requests WHERE done_at IS NOT NULL",
@@ -34,8 +38,20 @@ RESULTS = {
         " WHERE finished_at IS NOT NULL"
     ),
 }
-PATIENCE_SECONDS = 150.0
-LOOK_SECONDS = 0.01
+PATIENCE_SECONDS = 200.0
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the vendor has done, and how many requests have a result in Postgres, and a good one."""
+
+    vendor: Mapping[str, float]
+    finished: int
+    released: int
+
+
+NOTHING = Look(vendor=MappingProxyType({}), finished=0, released=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +69,8 @@ class Pids:
         groups = {
             "intake": self.intakes,
             "worker": self.workers,
-            "postgres": [self.postgres],
-            "redis": [self.redis],
+            "postgres": [self.postgres] if self.postgres else [],
+            "redis": [self.redis] if self.redis else [],
             "vendor": [self.vendor],
         }
         return {name: [usage_of(pid) for pid in pids] for name, pids in groups.items()}
@@ -72,15 +88,22 @@ class Stage:
     database: "asyncpg.Connection[asyncpg.Record]"
     http: aiohttp.ClientSession
 
-    async def vendor_report(self) -> dict[str, Any]:
-        """Return what the vendor has done so far."""
+    async def look(self) -> Look:
+        """See how far everything is."""
+        finished, released = await self.count()
+        return Look(vendor=await self.vendor(), finished=finished, released=released)
+
+    async def vendor(self) -> Mapping[str, float]:
+        """Ask the vendor what it has done."""
         async with self.http.get(f"{self.addresses.vendor_url}/_report") as response:
-            report: dict[str, Any] = await response.json()
+            report: dict[str, float] = await response.json()
             return report
 
-    async def count_done(self) -> int:
-        """Return how many requests have a result in Postgres."""
-        return int(await self.database.fetchval(COUNT_DONE[self.target.kind]))
+    async def count(self) -> tuple[int, int]:
+        """Count requests with a result in Postgres, and with a good one."""
+        row = await self.database.fetchrow(COUNT[self.target.kind])
+        assert row is not None  # noqa: S101 - an aggregate has one
+        return row[0], row[1]
 
 
 async def run_trial(target: Target, scenario: Scenario, servers: Servers, directory: Path) -> Figures:
@@ -105,10 +128,10 @@ async def set_stage(
         start = _Start(target=target, scenario=scenario, addresses=addresses, directory=directory)
         vendor = await stack.enter_async_context(running(start.vendor()))
         workers = [
-            await stack.enter_async_context(running(start.part(target.worker, f"worker-{number}")))
-            for number in range(scenario.workers)
+            await stack.enter_async_context(running(start.worker(number)))
+            for number in range(target.workers if scenario.has_workers else 0)
         ]
-        intake = await stack.enter_async_context(running(start.part(start.intake_words(), "intake")))
+        intake = await stack.enter_async_context(running(start.intake()))
         database = await asyncpg.connect(addresses.database_url)
         stack.push_async_callback(database.close)
         yield Stage(
@@ -129,32 +152,40 @@ async def set_stage(
 
 
 async def perform(stage: Stage) -> Figures:
-    """Send the work, wait, and count."""
+    """Warm up, send the work, wait, and count."""
+    load = os.getloadavg()[0]
+    if stage.scenario.warm_up.requests:
+        await _wait_until_done(stage, await send(stage, stage.scenario.warm_up), stage.scenario.warm_up)
+    first = await stage.look()
     before = stage.pids.usage()
-    sent = await send(stage)
-    is_done = await _wait_until_done(stage, sent) if stage.scenario.workers else True
-    done_at = time.time()
+    sent = await send(stage, stage.scenario.work, rate=stage.scenario.rate)
+    done_at = await _wait_until_done(stage, sent, stage.scenario.work, since=first)
     after = stage.pids.usage()
-    report = await stage.vendor_report()
+    last = await stage.look()
     return figures_of(
-        sent=sent,
-        done_at=done_at if is_done else None,
-        done=await stage.count_done() if stage.scenario.workers else 0,
-        asked_items=count_items(stage.scenario.work),
-        vendor=report,
-        usage=(before, after),
-        results=await _results(stage) if stage.scenario.rate else {},
+        Seen(
+            load=load,
+            sent=sent,
+            done_at=done_at,
+            finished=last.finished - first.finished,
+            released=last.released - first.released,
+            asked_items=count_items(stage.scenario.work),
+            vendor={name: last.vendor[name] - first.vendor[name] for name in last.vendor},
+            usage=(before, after),
+            results=await _results(stage) if stage.scenario.rate else {},
+        )
     )
 
 
-async def send(stage: Stage) -> Sent:
-    """Let the generator send the work."""
+async def send(stage: Stage, work: Work, *, rate: float = 0.0) -> Sent:
+    """Let the generator send a work."""
     order = Order(
         port=stage.addresses.port,
         path=stage.target.path,
-        work=stage.scenario.work,
+        work=work,
         headers=dict(stage.headers),
-        rate=stage.scenario.rate,
+        rate=rate,
+        is_slow=stage.scenario.is_client_slow,
     )
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -171,18 +202,23 @@ async def send(stage: Stage) -> Sent:
     if not await child.stdout.readline():
         raise RuntimeError("the generator ended before it was ready")
     said, _ = await child.communicate(b"go\n")
+    if child.returncode != 0:
+        raise RuntimeError(f"the generator ended with {child.returncode}")
     return read_sent(said)
 
 
-async def _wait_until_done(stage: Stage, sent: Sent) -> bool:
-    give_up_at = time.time() + PATIENCE_SECONDS
-    items = count_items(stage.scenario.work)
-    while time.time() < give_up_at:
-        report = await stage.vendor_report()
-        if (report["items"] >= items or sent.refused) and await stage.count_done() >= sent.accepted:
-            return True
+async def _wait_until_done(stage: Stage, sent: Sent, work: Work, *, since: Look = NOTHING) -> float | None:
+    """Return when the vendor had every item and Postgres every result; None where that did not come."""
+    if not stage.scenario.has_workers:
+        return time.time()
+    items = since.vendor.get("items", 0) + count_items(work)
+    while time.time() < sent.ended_at + PATIENCE_SECONDS:
+        # To count costs Postgres time, so it is done at the end only.
+        has_items = sent.refused or (await stage.vendor())["items"] >= items
+        if has_items and (await stage.count())[0] - since.finished >= sent.accepted:
+            return time.time()
         await asyncio.sleep(LOOK_SECONDS)
-    return False
+    return None
 
 
 async def _results(stage: Stage) -> dict[str, float]:
@@ -202,12 +238,14 @@ class _Start:
         words = [sys.executable, "-m", "bench.load.vendor", port, write_rules(self.scenario.rules)]
         return Command(words=words, environment={}, log=self.directory / "vendor.log")
 
-    def intake_words(self) -> Sequence[str]:
-        more = self.scenario.intakes > 1
-        return [*self.target.intake, *(["--processes", str(self.scenario.intakes)] if more else [])]
+    def intake(self) -> Command:
+        return self._part(self.target.intake_words, "intake", processes=self.target.intakes)
 
-    def part(self, words: Sequence[str], name: str) -> Command:
+    def worker(self, number: int) -> Command:
+        return self._part(self.target.worker_words, f"worker-{number}", processes=1)
+
+    def _part(self, words: Sequence[str], name: str, *, processes: int) -> Command:
         environment = environment_for(self.target, self.addresses) | dict(self.scenario.environment)
         return Command(
-            words=[self.target.python, *words], environment=environment, log=self.directory / f"{name}.log"
+            words=words, environment=environment, log=self.directory / f"{name}.log", processes=processes
         )

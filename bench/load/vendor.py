@@ -1,4 +1,4 @@
-"""The vendor of the measurements, in a process of its own that costs little: ``python -m bench.load.vendor PORT RULES``.
+"""The vendor of the measurements, a process that costs little: ``python -m bench.load.vendor PORT RULES``.
 
 It keeps a ledger in memory, knows the calls that the service makes, and looks at no signature.
 """
@@ -21,7 +21,9 @@ from bench.load.wire import Cutter, Message
 _WORKSPACE = re.compile(rb"\r\nworkspace: *([^\r\n]+)", re.IGNORECASE)
 _QUERY_NUMBER = re.compile(r"[?&](limit|offset)=(\d+)")
 _REASONS = {200: "OK", 404: "Not Found", 429: "Too Many Requests", 503: "Service Unavailable"}
-_THROTTLED = orjson.dumps({"error_code": "APIGW.0308", "error_msg": "The throttling threshold has been reached"})
+_THROTTLED = orjson.dumps(
+    {"error_code": "APIGW.0308", "error_msg": "The throttling threshold has been reached"}
+)
 _UNAVAILABLE = b"upstream connect error"
 
 
@@ -44,6 +46,8 @@ class Ledger:
     """What the vendor has done so far."""
 
     packages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    #: Items of calls without an effect, by workspace: they are pending.
+    pending: dict[str, set[str]] = field(default_factory=dict)
     #: How often each item was packaged.
     items: Counter[str] = field(default_factory=Counter)
     calls: int = 0
@@ -51,15 +55,12 @@ class Ledger:
     throttled: int = 0
     unavailable: int = 0
     lost: int = 0
-    first_at: float = 0.0
-    last_at: float = 0.0
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, int]:
         """Return the counts."""
-        names = ("calls", "reads", "throttled", "unavailable", "lost", "first_at", "last_at")
+        names = ("calls", "reads", "throttled", "unavailable", "lost")
         counts = {name: getattr(self, name) for name in names}
-        twice = sum(count - 1 for count in self.items.values())
-        return {**counts, "items": len(self.items), "duplicates": twice, "cpu_seconds": time.process_time()}
+        return {**counts, "items": len(self.items), "duplicates": self.items.total() - len(self.items)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Vendor:
             return self._list_packages(call)
         if path.endswith("/pending-items"):
             return self._list_items(call)
-        return Answer(404, b"{}")
+        return self._show_package(call, path.rpartition("/")[2])
 
     def admits(self, workspace: str) -> bool:
         """Count a call of a workspace, unless its second is full."""
@@ -120,6 +121,7 @@ class Vendor:
         fate = self._chance.random()
         if fate < self.rules.unavailable:
             ledger.unavailable += 1
+            ledger.pending.setdefault(call.workspace, set()).update(_items_of(call))
             return Answer(503, _UNAVAILABLE)
         package = self._package(call)
         if fate < self.rules.unavailable + self.rules.lost:
@@ -131,14 +133,12 @@ class Vendor:
     def _package(self, call: Call) -> dict[str, Any]:
         ledger, asked = self.ledger, orjson.loads(call.body)
         ledger.items.update(asked["pending_item_list"])
-        ledger.last_at = time.time()
-        ledger.first_at = ledger.first_at or ledger.last_at
         package = {
             "package_id": str(ledger.calls),
             "package_name": asked["package_name"],
             "deploy_status": 1,
             "delete_flag": 0,
-            "apply_timestamp": int(1000 * ledger.last_at),
+            "apply_timestamp": int(1_000 * time.time()),
             "apply_user_id": asked["apply_user_id"],
             "package_approvers": [{"user_id": each} for each in asked["approver_ids"]],
             "items": asked["pending_item_list"],
@@ -149,13 +149,24 @@ class Vendor:
     def _list_packages(self, call: Call) -> Answer:
         asked = orjson.loads(call.body)
         word = asked.get("key_word") or ""
-        found = [each for each in self.ledger.packages.get(call.workspace, []) if word in each["package_name"]]
+        found = [
+            each for each in self.ledger.packages.get(call.workspace, []) if word in each["package_name"]
+        ]
         return _page(found[::-1], limit=int(asked.get("limit", 10)), offset=int(asked.get("offset", 0)))
+
+    def _show_package(self, call: Call, package_id: str) -> Answer:
+        for package in self.ledger.packages.get(call.workspace, []):
+            if package["package_id"] == package_id:
+                items = [{"pending_item_id": item, "deploy_status": 1} for item in package["items"]]
+                return Answer(200, orjson.dumps({"release_package": package, "task_details": items}))
+        return Answer(404, b"{}")
 
     def _list_items(self, call: Call) -> Answer:
         asked = {name: int(number) for name, number in _QUERY_NUMBER.findall(call.path)}
         packages = self.ledger.packages.get(call.workspace, [])
-        found = [{"pending_item_id": item, "package_flag": 1} for each in packages for item in each["items"]]
+        packaged = {item: 1 for each in packages for item in each["items"]}
+        flags = dict.fromkeys(self.ledger.pending.get(call.workspace, ()), 0) | packaged
+        found = [{"pending_item_id": item, "package_flag": flag} for item, flag in flags.items()]
         return _page(found, limit=asked.get("limit", 10), offset=asked.get("offset", 0))
 
 
@@ -203,6 +214,11 @@ class VendorConnection(asyncio.Protocol):
             f"Content-Length: {len(answer.body)}\r\n\r\n"
         )
         self._transport.write(head.encode() + answer.body)
+
+
+def _items_of(call: Call) -> list[str]:
+    items: list[str] = orjson.loads(call.body)["pending_item_list"]
+    return items
 
 
 def _page(found: list[dict[str, Any]], *, limit: int, offset: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into HTTP/1.1 messages with a ``Content-Length``: as much as both ends of a measurement need."""
+"""Cuts a stream of bytes into HTTP/1.1 messages: as much of it as both ends of a measurement need."""
 
 import re
 from dataclasses import dataclass

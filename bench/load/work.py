@@ -23,6 +23,8 @@ class Work:
 
     requests: int
     seed: int = 1
+    #: Number of the first item. Works whose numbers do not meet are other works.
+    first: int = 1
 
 
 def bodies(work: Work) -> list[dict[str, Any]]:
@@ -30,7 +32,7 @@ def bodies(work: Work) -> list[dict[str, Any]]:
     chance = random.Random(work.seed)  # noqa: S311 - drawn again in each process, not to be kept secret
     weights = [1 / rank**ZIPF for rank in range(1, WORKSPACES + 1)]
     workspaces = chance.choices(range(WORKSPACES), weights, k=work.requests)
-    items = iter(range(1, MOST_ITEMS * work.requests + 1))
+    items = iter(range(work.first, work.first + MOST_ITEMS * work.requests))
     return [_body(workspace, chance, items) for workspace in workspaces]
 
 
@@ -43,9 +45,14 @@ def messages(work: Work, *, path: str, headers: dict[str, str]) -> list[bytes]:
     """Return the requests as they go over the wire."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return [
-        _message(orjson.dumps(body), path=path, headers=lines, key=f"bench-{number}")
-        for number, body in enumerate(bodies(work))
+        _message(orjson.dumps(body), path=path, headers=lines, key=idempotency_key(body))
+        for body in bodies(work)
     ]
+
+
+def idempotency_key(body: dict[str, Any]) -> str:
+    """Return a key that no other request has."""
+    return f"bench-{body['pending_item_list'][0]}"
 
 
 def _body(workspace: int, chance: random.Random, items: Iterator[int]) -> dict[str, Any]:

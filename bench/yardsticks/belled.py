@@ -10,7 +10,6 @@ from arq.connections import RedisSettings
 from arq.worker import Worker, func
 
 from bench.yardsticks.releasing import Releaser, open_releaser
-from bench.yardsticks.table import claim
 
 POLL_SECONDS = 0.02
 JOBS = 100
@@ -27,7 +26,7 @@ async def look_again(ctx: dict[str, Any]) -> None:
     """Ring once more where something came meanwhile."""
     releaser: Releaser = ctx["releaser"]
     key = ctx["key"]
-    if await claim(releaser.pool, key) is not None:
+    if await releaser.claim(key) is not None:
         await ctx["redis"].enqueue_job("empty", key, _job_id=key)
 
 

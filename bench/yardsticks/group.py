@@ -1,7 +1,7 @@
 """L3n: group commit without a timer. Each commit takes what came in during the one before; then all of it is answered.
 
-``BENCH_BELL`` says who is woken after a commit: ``none``; ``notify``, a NOTIFY with the keys (L4n); ``arq``, a job a key
-every 10 ms (L5n).
+``BENCH_BELL`` says who is woken after a commit: ``none``; ``notify``, by a NOTIFY with the keys (L4n); ``arq``, by
+an arq job for each key, every 10 ms (L5n).
 """
 
 import asyncio

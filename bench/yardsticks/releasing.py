@@ -37,23 +37,28 @@ class Pace:
 class Releaser:
     """Empties keys; one key is emptied by one task at a time."""
 
-    def __init__(self, pool: Pool, http: aiohttp.ClientSession, pace: Pace) -> None:
-        self.pool = pool
+    def __init__(self, pool: Pool, http: aiohttp.ClientSession, pace: Pace, *, most_items: int) -> None:
+        self._pool = pool
         self._http = http
         self._pace = pace
+        self._most_items = most_items
 
     async def empty(self, key: str) -> None:
         """Release what waits of a key, until nothing does."""
         while True:
             await self._pace.wait(key.partition("/")[0])
-            claimed = await claim(self.pool, key)
+            claimed = await self.claim(key)
             if claimed is None:
                 return
             package_id = await self._call(claimed)
             if package_id is None:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await finish(self.pool, claimed.ids, package_id)
+                await finish(self._pool, claimed.ids, package_id)
+
+    async def claim(self, key: str) -> Claim | None:
+        """Take what waits of a key."""
+        return await claim(self._pool, key, most_items=self._most_items)
 
     async def _call(self, claimed: Claim) -> str | None:
         first = claimed.first
@@ -81,4 +86,5 @@ async def open_releaser() -> AsyncIterator[Releaser]:
         asyncpg.create_pool(os.environ["BENCH_DATABASE_URL"], min_size=4, max_size=16) as pool,
         aiohttp.ClientSession(os.environ["BENCH_VENDOR_URL"]) as http,
     ):
-        yield Releaser(pool, http, Pace(float(os.environ.get("BENCH_PACE", "0"))))
+        pace = Pace(float(os.environ.get("BENCH_PACE", "0")))
+        yield Releaser(pool, http, pace, most_items=int(os.environ.get("BENCH_MOST_ITEMS", "100")))

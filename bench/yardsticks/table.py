@@ -23,7 +23,6 @@ CREATE INDEX requests_waiting ON requests (key, seq) WHERE done_at IS NULL;
 INSERT = "INSERT INTO requests (id, key, body) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])"
 CLAIM = "SELECT id, body FROM requests WHERE key = $1 AND done_at IS NULL ORDER BY seq LIMIT $2"
 FINISH = "UPDATE requests SET package_id = $2, done_at = clock_timestamp() WHERE id = ANY($1::uuid[])"
-MOST_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +57,14 @@ async def insert(connection: "asyncpg.Connection[asyncpg.Record]", group: Sequen
     await connection.execute(INSERT, *columns)
 
 
-async def claim(pool: Pool, key: str) -> Claim | None:
+async def claim(pool: Pool, key: str, *, most_items: int) -> Claim | None:
     """Take what waits of a key, as many items as fit; nobody else works on the key."""
-    rows = await pool.fetch(CLAIM, key, MOST_ITEMS)
+    rows = await pool.fetch(CLAIM, key, most_items)
     bodies = [orjson.loads(row["body"]) for row in rows]
     ids: list[UUID] = []
     items: list[str] = []
     for row, body in zip(rows, bodies, strict=True):
-        if len(items) + len(body["pending_item_list"]) > MOST_ITEMS:
+        if len(items) + len(body["pending_item_list"]) > most_items:
             break
         ids.append(row["id"])
         items += body["pending_item_list"]

@@ -1,0 +1,1 @@
+"""Job queues on the same work: one job a request, as one writes it first. ``make bench-peers`` installs them."""
