@@ -37,10 +37,10 @@ from service.flow.intake import Intake, open_intake
 from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
-from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, is_last_bell, serialize_job
-from service.gateways.queue_worker import SafeWorker
+from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
+from service.gateways.queue_worker import SafeWorker, is_last_bell, listen
 
-#: How often an idle worker asks Redis for work: 14 ms to pick a job up, for 3 % of a core.
+#: How often an idle worker asks Redis for what nobody has told it of.
 POLL_DELAY = timedelta(milliseconds=20)
 #: arq finds work only within this many of the head of its queue, those that run elsewhere included.
 QUEUE_READ_LIMIT = 2_000
@@ -134,6 +134,7 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
     pulse = Pulse(deps.settings.sweep_period)
+    bell = asyncio.Event()
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
         running(
@@ -141,19 +142,21 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             run_reconciles(deps),
             run_audits(deps),
             run_operations(deps, intake),
+            listen(deps.redis, bell),
         ),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(
-            supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
+            supervise(lambda: doorbell_worker(deps, arq_redis, bell), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
         )
 
 
-def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> SafeWorker:
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, bell: asyncio.Event) -> SafeWorker:
     """Build the arq worker that answers doorbells."""
     timeout = deps.settings.call_timeout + AROUND_THE_CALL
     return SafeWorker(
+        bell=bell,
         functions=[func(look, name=LOOK, timeout=timeout, keep_result=0, max_tries=MAX_TRIES)],
         queue_name=DOORBELL_QUEUE,
         max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,

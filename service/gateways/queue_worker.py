@@ -3,23 +3,25 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, LiteralString, cast
 
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from service.core.errors import Unavailable
 from service.core.rejects import EntryFault, StrangeEntry
 from service.core.telemetry import LogEvent
 from service.core.wording import shown
-from service.gateways.queue import deserialize_job, is_refusal_of_a_key, now_ms
+from service.gateways.queue import BELLS_PER_KEY, SOUNDS, deserialize_job, is_refusal_of_a_key, now_ms
 
 #: Redis takes longer only where it hangs.
 _LONGEST_POLL_SECONDS = 1.0
 _PUT_OFF_MS = 1_000
+_LISTEN_SECONDS = 1.0
 #: Takes those of the entries that are due and that nobody runs, up to a number of them: what arq's ``start_jobs`` does
 #: with four trips to Redis for each. An entry without a time of its own is due: arq would leave it lying at the head of
 #: the queue. Answers with pairs of an id and its time.
@@ -51,8 +53,18 @@ log = structlog.get_logger()
 class SafeWorker(Worker):
     """An arq worker that no entry and no key of a wrong type ends, and that stops at once when told to."""
 
-    def __init__(self, *, on_stranger: OnStranger | None = None, **settings: Any) -> None:  # noqa: ANN401 - arq's own
-        super().__init__(**settings)
+    def __init__(
+        self,
+        *,
+        poll_delay: timedelta,
+        bell: asyncio.Event | None = None,
+        on_stranger: OnStranger | None = None,
+        **settings: Any,  # noqa: ANN401 - arq's own
+    ) -> None:
+        super().__init__(poll_delay=0, **settings)
+        self._poll_delay = poll_delay
+        #: Is set when something may have come; the poll cannot wait for that.
+        self._bell = bell or asyncio.Event()
         self._on_stranger = on_stranger
         self._take = self.pool.register_script(_TAKE)
         self._between_polls = asyncio.Lock()
@@ -155,6 +167,10 @@ class SafeWorker(Worker):
             await pipe.execute()
 
     async def _poll_iteration(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_delay.total_seconds()):
+                await self._bell.wait()
+        self._bell.clear()
         async with self._between_polls:
             await self._poll_safely()
 
@@ -183,6 +199,24 @@ class SafeWorker(Worker):
 
     def _log_dropped(self, entry: str) -> None:
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+async def listen(redis: ArqRedis, bell: asyncio.Event) -> None:
+    """Set the event when a doorbell sounds, until cancelled; while Redis is away nothing does."""
+    while True:
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(SOUNDS)
+                while True:
+                    if await channel.get_message(timeout=_LISTEN_SECONDS) is not None:
+                        bell.set()
+        except (RedisError, OSError, RuntimeError):
+            await asyncio.sleep(_LISTEN_SECONDS)
+
+
+def is_last_bell(job_id: str) -> bool:
+    """Tell whether a doorbell is the last that is rung of its key, or the only one for later."""
+    return int(job_id.rpartition(":")[2]) >= BELLS_PER_KEY - 1
 
 
 def complaint_about(raw: bytes | None, functions: Iterable[str]) -> tuple[EntryFault, str]:
