@@ -118,16 +118,21 @@ def verdict_detail(verdict: Verdict) -> dict[str, object]:
 LOOK_AROUND: LiteralString = """
 SELECT
     EXISTS (SELECT FROM release_items WHERE batch_id = $1 AND request_id <> ALL($2::uuid[])) AS has_others,
-    EXISTS (SELECT FROM release_items WHERE batch_key = $3 AND state = 'waiting' AND holder_id IS NULL)
-    OR EXISTS (SELECT FROM batches WHERE batch_key = $3 AND state = 'sealed')
-    OR EXISTS (SELECT FROM batches WHERE batch_key = $3 AND state = 'refused') AS has_more
+    EXISTS (
+        SELECT FROM release_items AS i
+        WHERE i.batch_key = b.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
+    )
+    OR EXISTS (SELECT FROM batches AS s WHERE s.batch_key = b.batch_key AND s.state = 'sealed')
+    OR EXISTS (SELECT FROM batches AS r WHERE r.batch_key = b.batch_key AND r.state = 'refused') AS has_more
+FROM batches AS b
+WHERE b.id = $1
 """
 
 
 async def _look_around(connection: Connection, batch: Batch, request_ids: tuple[UUID, ...]) -> Settled:
-    row = await connection.fetchrow(LOOK_AROUND, batch.batch_id, request_ids, batch.key.digest)
+    row = await connection.fetchrow(LOOK_AROUND, batch.batch_id, request_ids)
     if row is None:
-        raise AssertionError("what selects from nothing is one row")
+        raise AssertionError("this transaction has written the batch")
     return Settled(
         carried=Carried(request_ids=request_ids, has_others=row["has_others"]), has_more=row["has_more"]
     )

@@ -28,11 +28,14 @@ RELEASED = Verdict(
     is_counted=True,
     release_package_id="1",
 )
+SENT_AGAIN = replace(
+    RELEASED, batch_state=BatchState.SEALED, item_state=ItemState.BATCHED, release_package_id=None
+)
 ERROR = ItemError(code="vendor_rejected", message="no", retryable=False, vendor=None)
 #: One for each state in which a call leaves items.
 VERDICTS = [
     RELEASED,
-    replace(RELEASED, batch_state=BatchState.SEALED, item_state=ItemState.BATCHED, release_package_id=None),
+    SENT_AGAIN,
     *(
         replace(RELEASED, batch_state=batch, item_state=item, release_package_id=None, error=ERROR)
         for batch, item in (
@@ -195,6 +198,35 @@ async def test_a_settlement_is_written_once(database: Database) -> None:
 
     assert (first, second) == (True, False)
     assert await state_of(database, request_id) == ("released", version)
+
+
+async def test_a_settlement_tells_whether_anything_is_left_under_its_key(database: Database) -> None:
+    """A batch that is to be sent again is, each time, though it has a package name by then; one that ended is not."""
+    async with database.connection() as connection:
+        await add_request(connection, ["1"])
+    batch = await seal(database, "1")
+    told = []
+    for verdict in (SENT_AGAIN, SENT_AGAIN, RELEASED):
+
+        async def work(connection: Connection, batch: Batch = batch, verdict: Verdict = verdict) -> bool:
+            settled = await batches.settle_batch(connection, batch, verdict=verdict, record=NOTHING)
+            assert settled is not None
+            return settled.has_more
+
+        told.append(await database.transact(work))
+        if verdict is SENT_AGAIN:
+            batch = await claim_again(database)
+
+    assert told == [True, True, False]
+
+
+async def claim_again(database: Database) -> Batch:
+    lease = Lease(worker="test", duration=timedelta(seconds=30))
+    batch = await database.transact(
+        lambda connection: claiming.claim_sealed(connection, KEY.digest, lease=lease)
+    )
+    assert batch is not None
+    return batch
 
 
 async def test_attached_rows_follow_the_row_that_holds_their_item(database: Database) -> None:
