@@ -88,7 +88,8 @@ async def open_deps(
         redis = open_redis(redis_url, max_connections=32, retries=1)
         stack.push_async_callback(redis.aclose)
         changes = Changes(database_url, database)
-        await stack.enter_async_context(running(changes.run(), changes.look_now_and_then()))
+        loops = changes.run(), changes.look_now_and_then(), changes.send_notices()
+        await stack.enter_async_context(running(*loops))
         yield Deps(
             settings=settings,
             database=database,

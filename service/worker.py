@@ -32,15 +32,15 @@ from service.deps import (
 from service.doors.queue import RELEASE_REQUEST, reject_stranger, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
-from service.flow.batch import answer_doorbell, look_later
+from service.flow.batch import Answer, answer_doorbell, look_later
 from service.flow.intake import Intake, open_intake
 from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
 from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
-from service.gateways.queue_worker import SafeWorker
+from service.gateways.queue_worker import SafeWorker, is_last_bell, listen
 
-#: How often an idle worker asks Redis for work: 14 ms to pick a job up, for 3 % of a core.
+#: How often an idle worker asks Redis for what nobody has told it of.
 POLL_DELAY = timedelta(milliseconds=20)
 #: arq finds work only within this many of the head of its queue, those that run elsewhere included.
 QUEUE_READ_LIMIT = 2_000
@@ -52,6 +52,10 @@ QUEUE_DOOR_RESULT = timedelta(hours=1)
 AROUND_THE_CALL = timedelta(seconds=30)
 #: Doorbells that hold no permit are short, so there may be more of them than calls.
 LOOKS_BESIDE_CALLS = 16
+#: A job needs one for moments only, and few that are warm do more than many.
+_DATABASE_CONNECTIONS = 8
+#: Jobs use one for moments only, and a server with few cores does more with few connections that are warm.
+_DATABASE_CONNECTIONS = 8
 _REBUILD_PAUSE_SECONDS = 0.5
 #: How long cut jobs may take to write that their calls are in doubt; if they cannot, their leases say so later.
 _SETTLE_CUT_JOBS_SECONDS = 1.0
@@ -116,11 +120,11 @@ async def end_in_a_hurry(drain: Drain) -> None:
 
 
 async def _open_and_work(settings: Settings, credentials: Credentials | None, drain: Drain) -> None:
-    pool_size = settings.vendor_concurrency + LOOKS_BESIDE_CALLS
+    jobs = settings.vendor_concurrency + LOOKS_BESIDE_CALLS + QUEUE_DOOR_JOBS
     async with (
-        open_worker_deps(settings, credentials, pool_size=pool_size) as deps,
+        open_worker_deps(settings, credentials, pool_size=_DATABASE_CONNECTIONS) as deps,
         open_intake(deps) as intake,
-        open_arq_redis(settings, jobs=pool_size + QUEUE_DOOR_JOBS) as arq_redis,
+        open_arq_redis(settings, jobs=jobs) as arq_redis,
     ):
         await wait_for("Redis", lambda: check_redis(deps.redis))
         await wait_for("the limiter", deps.permits.prepare)
@@ -130,6 +134,7 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
     pulse = Pulse(deps.settings.sweep_period)
+    bell = asyncio.Event()
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
         running(
@@ -137,19 +142,21 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             run_reconciles(deps),
             run_audits(deps),
             run_operations(deps, intake),
+            listen(deps.redis, bell),
         ),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(
-            supervise(lambda: doorbell_worker(deps, arq_redis), drain, deps.settings.grace),
+            supervise(lambda: doorbell_worker(deps, arq_redis, bell), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
         )
 
 
-def doorbell_worker(deps: WorkerDeps, redis: ArqRedis) -> SafeWorker:
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, bell: asyncio.Event) -> SafeWorker:
     """Build the arq worker that answers doorbells."""
     timeout = deps.settings.call_timeout + AROUND_THE_CALL
     return SafeWorker(
+        bell=bell,
         functions=[func(look, name=LOOK, timeout=timeout, keep_result=0, max_tries=MAX_TRIES)],
         queue_name=DOORBELL_QUEUE,
         max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,
@@ -197,7 +204,7 @@ async def look(ctx: dict[str, Any], key: str) -> None:
     ctx["batch_key"] = batch_key = UUID(hex=key)
     structlog.contextvars.bind_contextvars(batch_key=key)
     try:
-        ctx["has_called"] = await answer_doorbell(deps, batch_key)
+        ctx["answer"] = await answer_doorbell(deps, batch_key)
     except Unavailable as error:
         log.warning(LogEvent.LOOK_FAILED, reason=str(error))
     except Exception:
@@ -207,14 +214,19 @@ async def look(ctx: dict[str, Any], key: str) -> None:
 async def look_again(ctx: dict[str, Any]) -> None:
     """Ring once more where work is left; arq has forgotten the answered doorbell by now, so the new one is taken.
 
+    Whoever rang meanwhile has found another doorbell, unless this one was the last that was free: then it looks anew.
     An exception here would end arq's worker.
     """
     deps: WorkerDeps = ctx["deps"]
     batch_key = ctx.get("batch_key")
     if batch_key is None:
         return
+    answer: Answer = ctx.get("answer", Answer())
+    is_last = is_last_bell(ctx["job_id"])
+    if not (answer.has_more or is_last):
+        return
     try:
-        await look_later(deps, batch_key, has_called=ctx.get("has_called", False))
+        await look_later(deps, batch_key, has_called=answer.has_called, lane=None if is_last else answer.lane)
     except Unavailable as error:
         log.warning(LogEvent.BELL_LOST, reason=str(error))
     except Exception:

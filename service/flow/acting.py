@@ -15,7 +15,6 @@ from service.core.place import Place
 from service.deps import Deps
 from service.flow.accept import NotApplicant
 from service.flow.accept_group import ItemConflict
-from service.flow.announce import announce
 from service.flow.intake import Intake
 from service.gateways.store import audit_log, cancelling, expiring, progress, retrying
 from service.gateways.store.cancelling import Standing
@@ -88,7 +87,7 @@ async def cancel_request(deps: Deps, intake: Intake, request_id: UUID, actor: Ac
         DatabaseUnavailable: it is not known whether it was; asking again is safe.
     """
     outcome = await deps.database.transact(lambda connection: cancel_within(connection, request_id, actor))
-    await tell(deps, intake, outcome)
+    tell(deps, intake, outcome)
     return outcome
 
 
@@ -99,14 +98,14 @@ async def retry_request(deps: Deps, intake: Intake, request_id: UUID, actor: Act
         DatabaseUnavailable: it is not known whether it does; where it does, asking again says ``NotRetryable``.
     """
     outcome = await deps.database.transact(lambda connection: retry_within(connection, request_id, actor))
-    await tell(deps, intake, outcome)
+    tell(deps, intake, outcome)
     return outcome
 
 
-async def tell(deps: Deps, intake: Intake, outcome: CancelOutcome | RetryOutcome) -> None:
+def tell(deps: Deps, intake: Intake, outcome: CancelOutcome | RetryOutcome) -> None:
     """Wake whoever waits for what was changed, after the commit."""
     if isinstance(outcome, Done):
-        await announce(deps, outcome.changed)
+        deps.changes.tell(outcome.changed)
         for key, place in outcome.keys:
             intake.waker.note(key, place, items=1)
 

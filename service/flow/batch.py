@@ -20,7 +20,6 @@ from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, Window, decide_window, package_name
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
@@ -31,6 +30,7 @@ from service.gateways.store import claiming, lanes, progress, unknown_commits
 from service.gateways.store.claiming import Claimed, Lease
 from service.gateways.store.database import Connection
 from service.gateways.store.lanes import Lane
+from service.gateways.store.progress import NOBODY_CARRIED, Carried
 
 #: Longer, and too little of the lease would be left for the call.
 _FIND_OUT_WITHIN_SECONDS = 5.0
@@ -54,25 +54,35 @@ class Due:
         return self.asking.own.window(deps.settings.window)
 
 
-async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> bool:
-    """Send at most one batch of the key: due, permit, seal, call, settle. Or look into one that was refused.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a doorbell, as far as it says when to look next."""
 
-    Returns whether a call was made, whose place among the calls at once is free now.
-    """
+    #: Whether a call was made, whose place among the calls at once is free now.
+    has_called: bool = False
+    #: What the key looked like, where nothing of it was changed.
+    lane: Lane | None = None
+    #: Whether something may wait under the key. What came since has doorbells of its own.
+    has_more: bool = True
+
+
+async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> Answer:
+    """Send at most one batch of the key: due, permit, seal, call, settle. Or look into one that was refused."""
     lane = await look_at(deps, batch_key)
     if lane.has_refused_due:
         await split_refused(deps, batch_key)
-        return False
+        return Answer()
     due = decide_due(lane, batch_key, deps)
     if due is None:
-        return False
+        return Answer(lane=lane)
     permit = await take_permit(deps, due)
     if permit is None:
-        return False
+        return Answer()
     claimed = await claim_or_give_back(deps, due, permit)
-    if claimed is not None:
-        await release_batch(deps, claimed, asking=due.asking, permit=permit)
-    return claimed is not None
+    if claimed is None:
+        return Answer()
+    has_more = await release_batch(deps, claimed, asking=due.asking, permit=permit)
+    return Answer(has_called=True, has_more=has_more)
 
 
 async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
@@ -149,7 +159,7 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
         return None
     batch, request_ids = claimed
     log_claimed(batch, due)
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     if len(batch.pending_item_ids) >= due.window(deps).max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)
     return ClaimedBatch(batch=batch, write_before=write_before)
@@ -182,9 +192,14 @@ async def commit_claim(deps: WorkerDeps, due: Due) -> tuple[Batch, list[UUID]] |
         nonlocal tried
         tried = None
         if due.closed_by is None:
-            tried = await _claim_sealed(connection, due.asking.batch_key, lease)
+            sealed = await claiming.claim_sealed(connection, due.asking.batch_key, lease=lease)
+            claimed = (sealed, NOBODY_CARRIED) if sealed else None
         else:
-            tried = await _seal(connection, due, lease, max_items=due.window(deps).max_items)
+            claimed = await _seal(connection, due, lease, max_items=due.window(deps).max_items)
+        if claimed is not None:
+            batch, carried = claimed
+            detail = claiming.claim_detail(batch)
+            tried = batch, await progress.follow_rest(connection, batch, carried, detail=detail)
         return tried
 
     try:
@@ -206,18 +221,9 @@ async def _was_claimed(deps: WorkerDeps, batch: Batch) -> bool:
     return False
 
 
-async def _claim_sealed(
-    connection: Connection, batch_key: UUID, lease: Lease
-) -> tuple[Batch, list[UUID]] | None:
-    batch = await claiming.claim_sealed(connection, batch_key, lease=lease)
-    if batch is None:
-        return None
-    return batch, await _follow(connection, batch)
-
-
 async def _seal(
     connection: Connection, due: Due, lease: Lease, *, max_items: int
-) -> tuple[Batch, list[UUID]] | None:
+) -> tuple[Batch, Carried] | None:
     asking = due.asking
     claimed = await claiming.claim_items(
         connection, asking.batch_key, place=asking.place, max_items=max_items
@@ -225,8 +231,9 @@ async def _seal(
     if claimed is None or due.closed_by is None:
         return None
     batch = plan_batch(new_id(), claimed)
-    await claiming.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
-    return batch, await _follow(connection, batch)
+    return batch, await claiming.seal_batch(
+        connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease
+    )
 
 
 def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
@@ -243,17 +250,10 @@ def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
     )
 
 
-async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
-    return await progress.follow_batches(
-        connection,
-        [batch.batch_id],
-        attempt=batch.attempt_number,
-        detail={"package_name": batch.package_name},
-    )
-
-
-async def look_later(deps: WorkerDeps, batch_key: UUID, *, has_called: bool) -> None:
-    """Ring for the next look at a key, where something of it waits.
+async def look_later(
+    deps: WorkerDeps, batch_key: UUID, *, has_called: bool, lane: Lane | None = None
+) -> None:
+    """Ring for the next look at a key, where something of it waits. A lane that was just read is not read again.
 
     What is put off, such as a batch between attempts, must not keep new items of its key waiting. Only a hold does,
     and an open window, which they prolong. A key that waits for a place among the calls at once may have the one that
@@ -262,7 +262,8 @@ async def look_later(deps: WorkerDeps, batch_key: UUID, *, has_called: bool) -> 
     Raises:
         Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
     """
-    lane = await look_at(deps, batch_key)
+    if lane is None:
+        lane = await look_at(deps, batch_key)
     put_off_to = _put_off_to(lane)
     closes_at = _closing(lane, deps)
     moments = [moment for moment in (put_off_to, closes_at) if moment is not None]

@@ -173,7 +173,7 @@ async def act_on_next(deps: Deps, intake: Intake) -> bool:
     outcome = await deps.database.transact(work)
     if outcome is None:
         return False
-    await tell(deps, intake, outcome)
+    tell(deps, intake, outcome)
     return True
 
 

@@ -33,7 +33,6 @@ from service.core.reconciling import (
 from service.core.telemetry import LogEvent
 from service.core.verdict import RetryPolicy, rejection
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.breakers import vouch_for_vendor
 from service.flow.loans import LOAN, keeping
 from service.flow.looks import look_at_items, look_for_package, read_packages, read_pending
@@ -153,7 +152,7 @@ async def conclude(
     if request_ids is None:
         return
     _log(decision)
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     if isinstance(decision, Release):
         place = Asking(batch_key=doubt.batch_key, project_id=doubt.project_id, workspace=doubt.workspace)
         await vouch_for_vendor(deps, place)

@@ -36,8 +36,11 @@ class ClaimedBatch:
     write_before: float
 
 
-async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> None:
-    """Call the vendor for a batch and settle what comes of it, also where the call is cut off."""
+async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Asking, permit: Permit) -> bool:
+    """Call the vendor for a batch and settle what comes of it, also where the call is cut off.
+
+    Returns whether something may wait under the key.
+    """
     permit = replace(permit, batch_id=claimed.batch.batch_id)
     with beating(deps, claimed.batch):
         try:
@@ -49,7 +52,7 @@ async def release_batch(deps: WorkerDeps, claimed: ClaimedBatch, *, asking: Aski
             await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
             raise
         deps.failpoint.pass_point(FailpointName.AFTER_ANSWER)
-        await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
+        return await asyncio.shield(settle(deps, claimed.batch, report, asking=asking, permit=permit))
 
 
 async def is_held(deps: WorkerDeps, asking: Asking, permit: Permit) -> bool:

@@ -21,7 +21,6 @@ from service.core.resolution import Decision, Resolution, conclusion_of, package
 from service.core.submission import Invalid
 from service.core.telemetry import LogEvent
 from service.deps import Deps
-from service.flow.announce import announce
 from service.flow.ring import ring_now
 from service.gateways.store import audit_log, progress, resolving
 from service.gateways.store.batches import error_json
@@ -84,7 +83,7 @@ async def resolve(deps: Deps, order: Order) -> ResolveOutcome:
             decision=decision.value,
             actor=order.resolution.resolved_by,
         )
-        await announce(deps, outcome.request_ids)
+        deps.changes.tell(outcome.request_ids)
         if decision is Decision.RESEND:
             await ring_now(deps.doorbells, outcome.batch_key)
     return outcome

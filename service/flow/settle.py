@@ -7,6 +7,7 @@ If it dies here: the lease runs out and the batch is in doubt.
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 from uuid import UUID
@@ -28,7 +29,6 @@ from service.core.outcomes import (
 from service.core.telemetry import LogEvent
 from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.breakers import keep_breakers
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit
@@ -43,12 +43,21 @@ _SKEW_WORTH_A_WARNING = timedelta(minutes=5)
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A verdict that is committed: whose requests it changed, and whether something may wait under its key."""
+
+    request_ids: list[UUID]
+    has_more: bool
+
+
 async def settle(
     deps: WorkerDeps, batch: Batch, report: CallReport, *, asking: Asking, permit: Permit
-) -> None:
+) -> bool:
     """Write the outcome of a call under the batch's epoch, and let the other workers know what it means for them.
 
-    They are not made to wait for PostgreSQL: after a 429 each call that they still make is one too many.
+    They are not made to wait for PostgreSQL: after a 429 each call that they still make is one too many. Returns
+    whether something may wait under the key.
     """
     verdict = judge(
         report.outcome,
@@ -61,32 +70,34 @@ async def settle(
         conclude_permit(deps, asking, permit, report.outcome, pause=verdict.delay)
     )
     try:
-        request_ids = await write_verdict(deps, batch, verdict, record_of(report))
+        written = await write_verdict(deps, batch, verdict, record_of(report))
     finally:
         await concluding
     _log_skew(report)
-    if request_ids is None:
+    if written is None:
         log.warning(LogEvent.OUTCOME_FENCED, outcome=verdict.outcome.value)
-        return
+        return True
     _log_verdict(batch, verdict)
-    await announce(deps, request_ids)
+    deps.changes.tell(written.request_ids)
+    return written.has_more
 
 
 async def write_verdict(
     deps: WorkerDeps, batch: Batch, verdict: Verdict, record: AttemptRecord
-) -> list[UUID] | None:
+) -> Written | None:
     """Write a verdict, again and again while Postgres is away; None where the batch is no longer ours.
 
     Raises:
         DatabaseUnavailable: Postgres stayed away for longer than a lease, so that others have taken over anyway.
     """
 
-    async def work(connection: Connection) -> list[UUID] | None:
-        if not await batches.settle_batch(connection, batch, verdict=verdict, record=record):
+    async def work(connection: Connection) -> Written | None:
+        settled = await batches.settle_batch(connection, batch, verdict=verdict, record=record)
+        if settled is None:
             return None
-        return await progress.follow_batches(
-            connection, [batch.batch_id], attempt=batch.attempt_number, detail=_detail(verdict)
-        )
+        detail = batches.verdict_detail(verdict)
+        changed = await progress.follow_rest(connection, batch, settled.carried, detail=detail)
+        return Written(request_ids=changed, has_more=settled.has_more)
 
     give_up_at = time.monotonic() + deps.settings.lease.total_seconds()
     while True:
@@ -97,7 +108,7 @@ async def write_verdict(
                 raise
         await asyncio.sleep(_RETRY_PAUSE_SECONDS)
         if await was_written(deps, batch, verdict):
-            return []
+            return Written(request_ids=[], has_more=True)
 
 
 async def was_written(deps: WorkerDeps, batch: Batch, verdict: Verdict) -> bool:
@@ -157,17 +168,6 @@ def record_of(report: CallReport) -> AttemptRecord:
         case _:
             assert_never(report.outcome)
     return AttemptRecord(sent_at=report.sent_at, error=error)
-
-
-def _detail(verdict: Verdict) -> dict[str, object]:
-    detail: dict[str, object] = {"outcome": verdict.outcome.value}
-    if verdict.release_package_id is not None:
-        detail["release_package_id"] = verdict.release_package_id
-    if verdict.wait_reason is not None:
-        detail["wait_reason"] = verdict.wait_reason.value
-    if verdict.error is not None:
-        detail["error"] = batches.error_json(verdict.error)
-    return detail
 
 
 def _log_verdict(batch: Batch, verdict: Verdict) -> None:

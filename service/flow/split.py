@@ -22,7 +22,6 @@ from service.core.refusal import Split, explain, plan_split
 from service.core.telemetry import LogEvent
 from service.core.verdict import rejection
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.loans import LOAN, keeping
 from service.flow.ring import ring_now
 from service.flow.vendor_lists import PendingItems, read_pending_items, reader_of
@@ -108,7 +107,7 @@ async def part(deps: WorkerDeps, refusal: Refusal, split: Split, *, batch_key: U
     if request_ids is None:
         return
     log.info(LogEvent.BATCH_SPLIT, rejected=len(split.bad), parts=[len(group) for group in split.groups])
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     for _ in child_ids:
         await ring_now(deps.doorbells, batch_key)
 

@@ -19,7 +19,6 @@ from service.core.model import ItemError
 from service.core.telemetry import LogEvent
 from service.core.verifying import MAX_SKEW
 from service.deps import WorkerDeps
-from service.flow.announce import announce
 from service.flow.rejects import forget_old_rejects
 from service.gateways.store import batches, expiring, lanes, progress, signed_calls
 from service.gateways.store.database import Connection
@@ -92,7 +91,7 @@ async def take_over_expired(deps: WorkerDeps) -> int:
     batch_ids, request_ids = await deps.database.transact(work)
     for batch_id in batch_ids:
         log.warning(LogEvent.BATCH_IN_DOUBT, batch_id=str(batch_id), reason="lease expired")
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     return len(batch_ids)
 
 
@@ -110,7 +109,7 @@ async def expire_late_items(deps: WorkerDeps) -> int:
         return len(expired.item_ids), changed
 
     count, request_ids = await deps.database.transact(work)
-    await announce(deps, request_ids)
+    deps.changes.tell(request_ids)
     return count
 
 

@@ -43,6 +43,7 @@ _RING: LiteralString = """
 local queue = KEYS[1]
 local job_key, answering_key, result_key = ARGV[1], ARGV[2], ARGV[3]
 local longest_answer = tonumber(ARGV[4])
+local channel = ARGV[5]
 
 local function is_answered(id)
     local left = redis.call('PTTL', answering_key .. id)
@@ -79,14 +80,17 @@ local function bring_forward(key, first, last, sounds_at)
 end
 
 local news = {}
-for at = 5, #ARGV, 7 do
+for at = 6, #ARGV, 7 do
     local key, first, last, sounds_at, lasts, job, is_forward = unpack(ARGV, at, at + 6)
     local is_new = ring_first(key, first, last, sounds_at, lasts, job)
     if not is_new and is_forward == '1' then bring_forward(key, first, last, sounds_at) end
     news[#news + 1] = is_new and 1 or 0
 end
+if channel ~= '' then redis.pcall('PUBLISH', channel, '') end
 return news
 """
+#: Where those who listen hear at once of doorbells that sound now; others find them with their next poll.
+SOUNDS = "release:doorbells:sounds"
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -241,7 +245,8 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        return await self._run([_words_of(ring, 0, BELLS_PER_KEY - 1) for ring in rings])
+        channel = SOUNDS if any(ring.delay <= _NOW for ring in rings) else ""
+        return await self._run([_words_of(ring, 0, BELLS_PER_KEY - 1) for ring in rings], channel=channel)
 
     async def ring_later(self, batch_key: UUID, *, delay: timedelta) -> None:
         """Have a worker look at the key after the delay, or earlier where that has been asked for.
@@ -254,8 +259,8 @@ class Doorbells:
         ring = Ring(batch_key=batch_key, delay=delay, brings_forward=True)
         await self._run([_words_of(ring, _LATER_BELL, _LATER_BELL)])
 
-    async def _run(self, rings: Iterable[_Words]) -> list[bool]:
-        arguments = (*_NAMES, _LONGEST_ANSWER_MS, *chain.from_iterable(rings))
+    async def _run(self, rings: Iterable[_Words], *, channel: str = "") -> list[bool]:
+        arguments = (*_NAMES, _LONGEST_ANSWER_MS, channel, *chain.from_iterable(rings))
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
                 found = await self._ring(keys=[DOORBELL_QUEUE], args=arguments)

@@ -3,23 +3,46 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, LiteralString, cast
 
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from service.core.errors import Unavailable
 from service.core.rejects import EntryFault, StrangeEntry
 from service.core.telemetry import LogEvent
 from service.core.wording import shown
-from service.gateways.queue import deserialize_job, is_refusal_of_a_key, now_ms
+from service.gateways.queue import BELLS_PER_KEY, SOUNDS, deserialize_job, is_refusal_of_a_key, now_ms
 
 #: Redis takes longer only where it hangs.
 _LONGEST_POLL_SECONDS = 1.0
 _PUT_OFF_MS = 1_000
+_LISTEN_SECONDS = 1.0
+#: Takes those of the entries that are due and that nobody runs, up to a number of them: what arq's ``start_jobs`` does
+#: with four trips to Redis for each. An entry without a time of its own is due: arq would leave it lying at the head of
+#: the queue. Answers with pairs of an id and its time.
+_TAKE: LiteralString = """
+local room, now, lasts, in_progress = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local taken = {}
+for at = 5, #ARGV do
+    if #taken >= 2 * room then break end
+    local id = ARGV[at]
+    local due = tonumber(redis.call('ZSCORE', KEYS[1], id) or 'inf')
+    if due <= now and redis.call('SET', in_progress .. id, '1', 'PX', lasts, 'NX') then
+        if due <= 0 then
+            due = 1
+            redis.call('ZADD', KEYS[1], 'XX', due, id)
+        end
+        taken[#taken + 1] = id
+        taken[#taken + 1] = string.format('%.0f', due)
+    end
+end
+return taken
+"""
 
 #: Is told of each entry that is not run, before it is dropped; raises ``Unavailable`` where it has to stay.
 OnStranger = Callable[[StrangeEntry], Awaitable[None]]
@@ -30,9 +53,20 @@ log = structlog.get_logger()
 class SafeWorker(Worker):
     """An arq worker that no entry and no key of a wrong type ends, and that stops at once when told to."""
 
-    def __init__(self, *, on_stranger: OnStranger | None = None, **settings: Any) -> None:  # noqa: ANN401 - arq's own
-        super().__init__(**settings)
+    def __init__(
+        self,
+        *,
+        poll_delay: timedelta,
+        bell: asyncio.Event | None = None,
+        on_stranger: OnStranger | None = None,
+        **settings: Any,  # noqa: ANN401 - arq's own
+    ) -> None:
+        super().__init__(poll_delay=0, **settings)
+        self._poll_delay = poll_delay
+        #: Is set when something may have come; the poll cannot wait for that.
+        self._bell = bell or asyncio.Event()
         self._on_stranger = on_stranger
+        self._take = self.pool.register_script(_TAKE)
         self._between_polls = asyncio.Lock()
         #: By the event loop's clock: strangers whose ids cannot be read are left lying until then.
         self._no_strangers_until = 0.0
@@ -45,32 +79,31 @@ class SafeWorker(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
-        if job_ids:
-            await self._mend_scores()
         for job_id in job_ids:
-            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
-                return
             if not is_text(job_id):
                 await self._drop_unreadable(job_id)
-            elif not self._is_running(job_id.decode()):
-                await self._start_job(job_id)
+        room = self.max_jobs - self.job_counter
+        ready = [each for each in job_ids if is_text(each) and not self._is_running(each.decode())]
+        if ready and room > 0 and self.allow_pick_jobs:
+            lasts = int(self.in_progress_timeout_s * 1000)
+            taken = await self._take(
+                keys=[self.queue_name], args=[room, now_ms(), lasts, in_progress_key_prefix, *ready]
+            )
+            for job_id, due in zip(taken[::2], taken[1::2], strict=True):
+                await self._run(job_id.decode(), int(due))
 
     def _is_running(self, job_id: str) -> bool:
         """Tell whether this worker runs a job; Redis may have forgotten that, and arq would mix up the two."""
         job = self.tasks.get(job_id)
         return job is not None and not job.done()
 
-    async def _start_job(self, job_id: bytes) -> None:
-        try:
-            await super().start_jobs([job_id])
-        except (
-            OverflowError
-        ):  # its time was made infinite since the mending: what arq has taken is given back
-            self.job_counter -= 1
-            self.sem.release()
-            await self._put_off(job_id.decode())
-        if (job := self.tasks.get(job_id.decode())) is not None:
-            job.add_done_callback(take_note)
+    async def _run(self, job_id: str, due: int) -> None:
+        """Run a job that was taken, and keep count of it as arq does."""
+        await self.sem.acquire()
+        self.job_counter += 1
+        self.tasks[job_id] = job = asyncio.create_task(self.run_job(job_id, due))
+        job.add_done_callback(lambda _: self._release_sem_dec_counter_on_complete())
+        job.add_done_callback(take_note)
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job; one whose own keys are of a wrong type would end arq's worker."""
@@ -134,6 +167,10 @@ class SafeWorker(Worker):
             await pipe.execute()
 
     async def _poll_iteration(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_delay.total_seconds()):
+                await self._bell.wait()
+        self._bell.clear()
         async with self._between_polls:
             await self._poll_safely()
 
@@ -144,14 +181,6 @@ class SafeWorker(Worker):
             if not (is_refusal_of_a_key(error) and await self._drop_unless_queue(self.queue_name)):
                 raise
             self._log_dropped(self.queue_name)
-
-    async def _mend_scores(self) -> None:
-        """Make 0 and less, which arq leaves lying at the head of the queue or falls over, a time long ago."""
-        odd = await self.pool.zrangebyscore(
-            self.queue_name, min="-inf", max=0, start=0, num=self.queue_read_limit
-        )
-        if odd:
-            await self.pool.zadd(self.queue_name, dict.fromkeys(odd, 1), xx=True)
 
     async def _mend_job(self, job_id: str) -> None:
         """Let a job be run again by what is good of it; without a good job, arq drops the entry."""
@@ -170,6 +199,24 @@ class SafeWorker(Worker):
 
     def _log_dropped(self, entry: str) -> None:
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+async def listen(redis: ArqRedis, bell: asyncio.Event) -> None:
+    """Set the event when a doorbell sounds, until cancelled; while Redis is away nothing does."""
+    while True:
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(SOUNDS)
+                while True:
+                    if await channel.get_message(timeout=_LISTEN_SECONDS) is not None:
+                        bell.set()
+        except (RedisError, OSError, RuntimeError):
+            await asyncio.sleep(_LISTEN_SECONDS)
+
+
+def is_last_bell(job_id: str) -> bool:
+    """Tell whether a doorbell is the last that is rung of its key, or the only one for later."""
+    return int(job_id.rpartition(":")[2]) >= BELLS_PER_KEY - 1
 
 
 def complaint_about(raw: bytes | None, functions: Iterable[str]) -> tuple[EntryFault, str]:

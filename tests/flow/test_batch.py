@@ -103,9 +103,9 @@ async def test_what_is_paused_asks_for_no_permit_and_rings_no_bell(database_url:
         asking = await accepted(deps)
         async with deps.database.connection() as connection:
             await connection.execute(PAUSE)
-        has_called = await answer_doorbell(deps, asking.batch_key)
-        await look_later(deps, asking.batch_key, has_called=has_called)
+        answer = await answer_doorbell(deps, asking.batch_key)
+        await look_later(deps, asking.batch_key, has_called=answer.has_called, lane=answer.lane)
         asked = await deps.redis.keys("release:permits:none:create_package*")
         bells = await deps.redis.zcard(DOORBELL_QUEUE)
 
-    assert (has_called, asked, bells) == (False, [], 0)
+    assert (answer.has_called, asked, bells) == (False, [], 0)

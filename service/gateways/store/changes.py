@@ -1,11 +1,11 @@
-"""Tells waiting callers that a request has moved on: one listener a process, one notice a batch.
+"""Tells waiting callers that requests have moved on: one listener a process, one notice for all that move at once.
 
 A notice may be lost with its connection, so the process also looks now and then at all requests that are waited for.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 from uuid import UUID
@@ -21,6 +21,8 @@ from service.gateways.store.database import Connection, Database
 CHANNEL = "release_requests_changed"
 #: A notice may hold 8,000 bytes; an id takes 37.
 _IDS_PER_NOTICE = 200
+#: The first notice goes at once; what changes so soon after it shares one.
+_GATHER_SECONDS = 0.01
 _RECONNECT_SECONDS = 1.0
 _CONNECT_TIMEOUT_SECONDS = 5.0
 #: A lost notice costs a waiting caller this long.
@@ -65,6 +67,9 @@ class Changes:
         #: Of the requests that were waited for at the last look.
         self._versions: dict[str, int] = {}
         self._at_revocations: list[Callable[[], None]] = []
+        #: Of requests that have changed by this process.
+        self._untold: set[UUID] = set()
+        self._has_untold = asyncio.Event()
         #: Whether the process is ending: nobody should go on waiting.
         self.is_closing = False
 
@@ -100,6 +105,25 @@ class Changes:
         for events in self._waiters.values():
             for event in events:
                 event.set()
+
+    def tell(self, request_ids: Iterable[UUID]) -> None:
+        """Have those who wait for these requests woken, in all processes; whoever tells waits for nothing."""
+        self._untold.update(request_ids)
+        if self._untold:
+            self._has_untold.set()
+
+    async def send_notices(self) -> None:
+        """Pass on what was told, until cancelled."""
+        while True:
+            await self._has_untold.wait()
+            self._has_untold.clear()
+            untold, self._untold = self._untold, set()
+            try:
+                async with self._database.connection() as connection:
+                    await announce(connection, list(untold))
+            except DatabaseUnavailable as error:
+                log.warning(LogEvent.CHANGES_LOST, reason=str(error))
+            await asyncio.sleep(_GATHER_SECONDS)
 
     async def run(self) -> None:
         """Listen until cancelled; a lost connection is opened again, and everybody looks once."""

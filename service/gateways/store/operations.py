@@ -142,7 +142,7 @@ class Target:
 # The oldest operation first; what another worker has taken is passed over.
 TAKE_TARGET: LiteralString = """
 SELECT
-    t.request_id, o.id, o.action, o.filter, o.caller, o.actor, o.visible, o.reason, o.http_request_id
+    t.request_id, o.id, o.action::text, o.filter, o.caller, o.actor, o.visible, o.reason, o.http_request_id
 FROM operations AS o
 JOIN operation_targets AS t ON t.operation_id = o.id AND t.succeeded IS NULL
 WHERE o.state = 'running'

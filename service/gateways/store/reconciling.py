@@ -111,7 +111,8 @@ WITH places AS (
 SELECT
     l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name, l.batch_key, l.counted_attempts,
     l.created_at,
-    a.number, a.finished_at, a.evidence, a.outcome, a.http_status, a.error_code, a.error_msg, a.vendor_request_id,
+    a.number, a.finished_at, a.evidence, a.outcome::text, a.http_status, a.error_code, a.error_msg,
+    a.vendor_request_id,
     now() AS now,
     ARRAY(
         SELECT i.pending_item_id FROM release_items AS i WHERE i.batch_id = l.id AND i.holder_id IS NULL
