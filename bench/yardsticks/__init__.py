@@ -1,0 +1,1 @@
+"""What the work costs at least: programs without validation, crash safety or anything else that takes time."""
