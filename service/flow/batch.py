@@ -212,7 +212,10 @@ async def _claim_sealed(
     batch = await claiming.claim_sealed(connection, batch_key, lease=lease)
     if batch is None:
         return None
-    return batch, await _follow(connection, batch)
+    detail = claiming.claim_detail(batch)
+    return batch, await progress.follow_batches(
+        connection, [batch.batch_id], attempt=batch.attempt_number, detail=detail
+    )
 
 
 async def _seal(
@@ -225,8 +228,10 @@ async def _seal(
     if claimed is None or due.closed_by is None:
         return None
     batch = plan_batch(new_id(), claimed)
-    await claiming.seal_batch(connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease)
-    return batch, await _follow(connection, batch)
+    carried = await claiming.seal_batch(
+        connection, batch, items=claimed.items, closed_by=due.closed_by, lease=lease
+    )
+    return batch, await progress.follow_rest(connection, batch, carried, detail=claiming.claim_detail(batch))
 
 
 def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
@@ -240,15 +245,6 @@ def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
         attempt_number=1,
         counted_attempts=0,
         traceparent=claimed.traceparent,
-    )
-
-
-async def _follow(connection: Connection, batch: Batch) -> list[UUID]:
-    return await progress.follow_batches(
-        connection,
-        [batch.batch_id],
-        attempt=batch.attempt_number,
-        detail={"package_name": batch.package_name},
     )
 
 

@@ -82,11 +82,11 @@ async def write_verdict(
     """
 
     async def work(connection: Connection) -> list[UUID] | None:
-        if not await batches.settle_batch(connection, batch, verdict=verdict, record=record):
+        carried = await batches.settle_batch(connection, batch, verdict=verdict, record=record)
+        if carried is None:
             return None
-        return await progress.follow_batches(
-            connection, [batch.batch_id], attempt=batch.attempt_number, detail=_detail(verdict)
-        )
+        detail = batches.verdict_detail(verdict)
+        return await progress.follow_rest(connection, batch, carried, detail=detail)
 
     give_up_at = time.monotonic() + deps.settings.lease.total_seconds()
     while True:
@@ -157,17 +157,6 @@ def record_of(report: CallReport) -> AttemptRecord:
         case _:
             assert_never(report.outcome)
     return AttemptRecord(sent_at=report.sent_at, error=error)
-
-
-def _detail(verdict: Verdict) -> dict[str, object]:
-    detail: dict[str, object] = {"outcome": verdict.outcome.value}
-    if verdict.release_package_id is not None:
-        detail["release_package_id"] = verdict.release_package_id
-    if verdict.wait_reason is not None:
-        detail["wait_reason"] = verdict.wait_reason.value
-    if verdict.error is not None:
-        detail["error"] = batches.error_json(verdict.error)
-    return detail
 
 
 def _log_verdict(batch: Batch, verdict: Verdict) -> None:

@@ -34,6 +34,13 @@ MUTATIONS = (
         test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
     ),
     Mutation(
+        guard="what is attached while a settlement waits for it is seen by it",
+        file="service/gateways/store/batches.py",
+        old="has_others = await connection.fetchval(HAS_OTHERS, batch.batch_id, request_ids)",
+        new="has_others = not request_ids",
+        test="tests/gateways/store/test_progress.py::test_a_row_that_is_attached_under_the_eyes_of_a_settlement_follows",
+    ),
+    Mutation(
         guard="nobody is overtaken for ever",
         file="service/core/planning.py",
         old="return max_items // 2 if max_items > 1 else int(is_their_turn)",

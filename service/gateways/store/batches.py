@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
+from uuid import UUID
 
 from service.core.model import Batch, ItemError
 from service.core.outcomes import VendorError
 from service.core.verdict import Verdict
 from service.gateways.store.database import Connection
+from service.gateways.store.progress import Carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,36 +21,53 @@ class AttemptRecord:
 
 
 # The outcome of a call, written only under the epoch of the call's own claim: whoever lost the lease writes nothing.
+# Requests that are in the batch as a whole are carried on here: all their items stand where these do.
 SETTLE_BATCH: LiteralString = """
 WITH batch AS (
     UPDATE batches SET
-        state = $3::batch_state, lease_expires_at = NULL, worker = NULL, updated_at = now(),
-        finished_at = CASE WHEN $3::batch_state IN ('released', 'rejected', 'failed') THEN now() END,
+        state = $3::text::batch_state, lease_expires_at = NULL, worker = NULL, updated_at = now(),
+        finished_at = CASE WHEN $3::text IN ('released', 'rejected', 'failed') THEN now() END,
         counted_attempts = counted_attempts + $4::integer,
         not_before = now() + $5::interval,
-        wait_reason = $6, release_package_id = $7, error = $8
+        wait_reason = $6::text::wait_reason, release_package_id = $7, error = $8
     WHERE id = $1 AND epoch = $2 AND state = 'sending'
     RETURNING id
 ), attempt AS (
     UPDATE attempts AS a SET
-        outcome = $9, finished_at = now(), sent_at = $10, http_status = $11, error_code = $12, error_msg = $13,
-        vendor_request_id = $14,
+        outcome = $9::text::attempt_outcome, finished_at = now(), sent_at = $10, http_status = $11,
+        error_code = $12, error_msg = $13, vendor_request_id = $14,
         evidence = CASE WHEN $7::text IS NOT NULL THEN jsonb_build_object('release_package_id', $7::text) END
     FROM batch AS b
     WHERE a.batch_id = b.id AND a.outcome IS NULL
+), items AS (
+    UPDATE release_items AS i SET state = $15::text::item_state, error = $8
+    FROM batch AS b
+    WHERE i.batch_id = b.id AND i.holder_id IS NULL
+    RETURNING i.request_id
+), counts AS (
+    SELECT request_id, count(*) AS items FROM items GROUP BY request_id
+), whole AS (
+    UPDATE release_requests AS r SET
+        state = $15::text::request_state, error = $8, version = r.version + 1, updated_at = clock_timestamp(),
+        finished_at = CASE WHEN $15::text IN ('released', 'rejected', 'failed') THEN clock_timestamp() END
+    FROM counts AS c
+    WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
+    RETURNING r.id, r.version, r.state
+), event AS (
+    INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
+    SELECT w.id, w.version, clock_timestamp(), 'request.' || w.state, w.state, $1, $16, $17::jsonb
+    FROM whole AS w
 )
-UPDATE release_items AS i SET state = $15, error = $8
-FROM batch AS b
-WHERE i.batch_id = b.id AND i.holder_id IS NULL
+SELECT b.id, ARRAY(SELECT w.id FROM whole AS w) AS request_ids FROM batch AS b
 """
 
 
 async def settle_batch(
     connection: Connection, batch: Batch, *, verdict: Verdict, record: AttemptRecord
-) -> bool:
-    """Write a verdict on batch, attempt and items; return False where the claim was no longer ours."""
+) -> Carried | None:
+    """Write a verdict on batch, attempt and items; return None where the claim was no longer ours."""
     error = record.error
-    status = await connection.execute(
+    row = await connection.fetchrow(
         SETTLE_BATCH,
         batch.batch_id,
         batch.epoch,
@@ -65,8 +84,36 @@ async def settle_batch(
         error and error.error_msg,
         error and error.request_id,
         verdict.item_state,
+        batch.attempt_number,
+        verdict_detail(verdict),
     )
-    return status != "UPDATE 0"
+    if row is None:
+        return None
+    return await _with_others(connection, batch, tuple(row["request_ids"]))
+
+
+def verdict_detail(verdict: Verdict) -> dict[str, object]:
+    """Return what the timelines of requests say of the end of a call."""
+    detail: dict[str, object] = {"outcome": verdict.outcome.value}
+    if verdict.release_package_id is not None:
+        detail["release_package_id"] = verdict.release_package_id
+    if verdict.wait_reason is not None:
+        detail["wait_reason"] = verdict.wait_reason.value
+    if verdict.error is not None:
+        detail["error"] = error_json(verdict.error)
+    return detail
+
+
+# Whether a batch has requests beside these: a statement of its own, so that it sees the rows that were attached while
+# the one before waited for them.
+HAS_OTHERS: LiteralString = """
+SELECT EXISTS (SELECT FROM release_items WHERE batch_id = $1 AND request_id <> ALL($2::uuid[]))
+"""
+
+
+async def _with_others(connection: Connection, batch: Batch, request_ids: tuple[UUID, ...]) -> Carried:
+    has_others = await connection.fetchval(HAS_OTHERS, batch.batch_id, request_ids)
+    return Carried(request_ids=request_ids, has_others=has_others)
 
 
 def error_json(error: ItemError | None) -> dict[str, object] | None:

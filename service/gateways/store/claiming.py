@@ -14,6 +14,7 @@ from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.place import Place
 from service.core.planning import OVERTAKEN_FOR, share_of_overtaken
 from service.gateways.store.database import Connection
+from service.gateways.store.progress import Carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ class Claimed:
 
 
 # The items of a key that are due and not past their deadline, none of a paused workspace: first a share for those that
-# have been overtaken for too long, then by priority. What another worker takes is passed over.
+# have been overtaken for too long, then by priority. What another worker takes is passed over. The batch key, spelled
+# out, is that of any of their requests.
 CLAIM_ITEMS: LiteralString = """
 WITH overtaken AS (
     SELECT i.id, i.request_id, i.pending_item_id
@@ -56,23 +58,24 @@ WITH overtaken AS (
     ORDER BY i.priority, i.id
     LIMIT $2 - (SELECT count(*) FROM overtaken)
     FOR NO KEY UPDATE SKIP LOCKED
+), claimed AS (
+    SELECT
+        array_agg(c.id) AS item_ids, array_agg(c.request_id) AS request_ids,
+        array_agg(c.pending_item_id) AS pending_item_ids
+    FROM (
+        SELECT o.id, o.request_id, o.pending_item_id FROM overtaken AS o
+        UNION ALL
+        SELECT f.id, f.request_id, f.pending_item_id FROM first AS f
+    ) AS c
+    WHERE NOT EXISTS (
+        SELECT FROM workspaces AS w WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at IS NOT NULL
+    )
 )
-SELECT c.id, c.request_id, c.pending_item_id
-FROM (
-    SELECT o.id, o.request_id, o.pending_item_id FROM overtaken AS o
-    UNION ALL
-    SELECT f.id, f.request_id, f.pending_item_id FROM first AS f
-) AS c
-WHERE NOT EXISTS (
-    SELECT FROM workspaces AS w WHERE w.project_id = $5 AND w.workspace = $6 AND w.paused_at IS NOT NULL
-)
-"""
-
-# The batch key, spelled out by any request that has it.
-KEY_OF_REQUEST: LiteralString = """
-SELECT project_id, workspace, apply_user_id, approver_ids, package_name, traceparent
-FROM release_requests
-WHERE id = $1
+SELECT
+    c.item_ids, c.request_ids, c.pending_item_ids,
+    r.project_id, r.workspace, r.apply_user_id, r.approver_ids, r.package_name, r.traceparent
+FROM claimed AS c
+JOIN release_requests AS r ON r.id = c.request_ids[1]
 """
 
 
@@ -81,22 +84,18 @@ async def claim_items(
 ) -> Claimed | None:
     """Lock up to ``max_items`` waiting items of a key, or return None where none is left or the place is paused."""
     share = share_of_overtaken(max_items, is_their_turn=random.random() < 1 / 2)  # noqa: S311 - hides nothing
-    rows = await connection.fetch(
+    row = await connection.fetchrow(
         CLAIM_ITEMS, batch_key, max_items, share, OVERTAKEN_FOR, place.project_id, place.workspace
     )
-    if not rows:
+    if row is None:
         return None
-    request = await connection.fetchrow(KEY_OF_REQUEST, rows[0]["request_id"])
-    if request is None:
-        raise AssertionError("an item has a request: the foreign key says so")
+    columns = zip(row["item_ids"], row["request_ids"], row["pending_item_ids"], strict=True)
     return Claimed(
-        key=_key_from_row(request),
-        traceparent=request["traceparent"],
+        key=_key_from_row(row),
+        traceparent=row["traceparent"],
         items=tuple(
-            ClaimedItem(
-                item_id=row["id"], request_id=row["request_id"], pending_item_id=row["pending_item_id"]
-            )
-            for row in rows
+            ClaimedItem(item_id=item_id, request_id=request_id, pending_item_id=pending_item_id)
+            for item_id, request_id, pending_item_id in columns
         ),
     )
 
@@ -119,7 +118,9 @@ class Lease:
     duration: timedelta
 
 
-# A new batch under a lease, its first attempt, and its items: all before the call.
+# A new batch under a lease, its first attempt, and its items: all before the call. Requests that are in it as a whole
+# are carried on here; of the others, which other batches may be writing at this moment, it is only told that there are
+# some.
 SEAL_BATCH: LiteralString = """
 WITH batch AS (
     INSERT INTO batches (
@@ -127,7 +128,8 @@ WITH batch AS (
         traceparent, state, worker, lease_expires_at
     )
     VALUES (
-        $1, $2, $3, $4, $5, $6, $7, $8, cardinality($9::bigint[]), $10, 'sending', $11, now() + $12::interval
+        $1, $2, $3, $4, $5, $6, $7, $8::text::closed_by, cardinality($9::bigint[]), $10, 'sending', $11,
+        now() + $12::interval
     )
     RETURNING id, epoch
 ), attempt AS (
@@ -135,16 +137,34 @@ WITH batch AS (
     SELECT
         b.id, 1, b.epoch, EXISTS (SELECT FROM release_items AS i WHERE i.id = ANY($9::bigint[]) AND i.manual)
     FROM batch AS b
+), items AS (
+    UPDATE release_items SET state = 'releasing', batch_id = $1 WHERE id = ANY($9::bigint[])
+    RETURNING request_id
+), counts AS (
+    SELECT request_id, count(*) AS items FROM items GROUP BY request_id
+), whole AS (
+    UPDATE release_requests AS r SET
+        state = 'releasing', error = NULL, version = r.version + 1, updated_at = clock_timestamp()
+    FROM counts AS c
+    WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
+    RETURNING r.id, r.version
+), event AS (
+    INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
+    SELECT w.id, w.version, clock_timestamp(), 'request.releasing', 'releasing', $1, 1, $13::jsonb
+    FROM whole AS w
 )
-UPDATE release_items SET state = 'releasing', batch_id = $1 WHERE id = ANY($9::bigint[])
+SELECT
+    ARRAY(SELECT w.id FROM whole AS w) AS request_ids,
+    (SELECT count(*) FROM counts) > (SELECT count(*) FROM whole)
+    OR EXISTS (SELECT FROM release_items AS a WHERE a.holder_id = ANY($9::bigint[])) AS has_others
 """
 
 
 async def seal_batch(
     connection: Connection, batch: Batch, *, items: Sequence[ClaimedItem], closed_by: ClosedBy, lease: Lease
-) -> None:
+) -> Carried:
     """Write a new batch, already claimed for its first call."""
-    await connection.execute(
+    row = await connection.fetchrow(
         SEAL_BATCH,
         batch.batch_id,
         batch.key.digest,
@@ -158,7 +178,16 @@ async def seal_batch(
         batch.traceparent,
         lease.worker,
         lease.duration,
+        claim_detail(batch),
     )
+    if row is None:
+        raise AssertionError("what selects from nothing is one row")
+    return Carried.from_row(row)
+
+
+def claim_detail(batch: Batch) -> dict[str, object]:
+    """Return what the timelines of requests say of the claim of their batch."""
+    return {"package_name": batch.package_name}
 
 
 # A sealed batch that may be sent again, claimed for the next call: the first after an operator has said so is manual,
@@ -236,7 +265,7 @@ async def claim_sealed(connection: Connection, batch_key: UUID, *, lease: Lease)
 
 # The sealed batch that would be claimed next, which waits instead; its key goes on.
 PUT_OFF: LiteralString = """
-UPDATE batches SET not_before = now() + $2::interval, wait_reason = $3, updated_at = now()
+UPDATE batches SET not_before = now() + $2::interval, wait_reason = $3::text::wait_reason, updated_at = now()
 WHERE id = (
     SELECT id FROM batches
     WHERE batch_key = $1 AND state = 'sealed' AND coalesce(not_before, created_at) <= clock_timestamp()

@@ -107,6 +107,7 @@ class Database:
                     "statement_timeout": f"{int(_STATEMENT_TIMEOUT_SECONDS * 1000)}",
                     "idle_in_transaction_session_timeout": "60000",
                     "jit": "off",
+                    "random_page_cost": "1.1",
                 },
             )
         return cls(pool, dsn)

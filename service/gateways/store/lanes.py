@@ -135,7 +135,7 @@ SELECT
     ) AS sealed_tries,
     (SELECT min(not_before) FROM batches WHERE batch_key = $1 AND state = 'refused') AS refused_from,
     (SELECT until FROM holds WHERE batch_key = $1) AS held_until,
-    (SELECT reason FROM holds WHERE batch_key = $1) AS held_for,
+    (SELECT reason::text FROM holds WHERE batch_key = $1) AS held_for,
     s.max_items, s.quiet, s.linger, s.rate, s.concurrency, s.paused_at, s.paused_reason, s.resumed_at, s.flushed_at
 FROM (SELECT) AS nothing
 LEFT JOIN place AS p ON TRUE
@@ -153,7 +153,7 @@ async def look(connection: Connection, batch_key: UUID, *, max_items: int) -> La
 
 # Why the items of a key wait, and until when: shown to callers.
 HOLD: LiteralString = """
-INSERT INTO holds (batch_key, reason, until) VALUES ($1, $2, now() + $3::interval)
+INSERT INTO holds (batch_key, reason, until) VALUES ($1, $2::text::wait_reason, now() + $3::interval)
 ON CONFLICT (batch_key) DO UPDATE SET reason = excluded.reason, until = excluded.until
 """
 

@@ -1,10 +1,30 @@
 """Carries what happened to items over to the rows attached to them and to their requests."""
 
 from collections.abc import Sequence
-from typing import LiteralString
+from dataclasses import dataclass
+from typing import LiteralString, Self
 from uuid import UUID
 
+from asyncpg import Record
+
+from service.core.model import Batch
 from service.gateways.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """How far a statement that wrote a batch has carried its requests on itself."""
+
+    #: The requests that are in the batch as a whole; nobody else can have been writing them.
+    request_ids: tuple[UUID, ...]
+    #: Whether there are others, which ``follow_batches`` has to carry on.
+    has_others: bool
+
+    @classmethod
+    def from_row(cls, row: Record) -> Self:
+        """Read the columns of such a statement."""
+        return cls(request_ids=tuple(row["request_ids"]), has_others=row["has_others"])
+
 
 # Attached rows take over the state of the row that holds their item.
 FOLLOW_HOLDERS: LiteralString = """
@@ -16,10 +36,12 @@ WHERE
 """
 
 # Requests are locked in the order of their ids before their items are counted, so that of two batches of one request
-# the later sees what the earlier wrote.
+# the later sees what the earlier wrote. Some may have been carried on already.
 LOCK_REQUESTS: LiteralString = """
 SELECT id FROM release_requests
-WHERE id IN (SELECT request_id FROM release_items WHERE batch_id = ANY($1::uuid[]))
+WHERE id IN (
+    SELECT request_id FROM release_items WHERE batch_id = ANY($1::uuid[]) AND request_id <> ALL($2::uuid[])
+)
 ORDER BY id
 FOR NO KEY UPDATE
 """
@@ -70,6 +92,7 @@ WITH derived AS (
         END
     FROM derived AS d
     WHERE r.id = d.request_id AND r.finished_at IS NULL
+    AND r.id = ANY($1::uuid[]) -- or all of the table is read where its statistics are old
     RETURNING r.id, r.version, r.state
 )
 INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
@@ -88,16 +111,34 @@ async def follow_batches(
     *,
     attempt: int | None,
     detail: dict[str, object],
+    apart_from: Sequence[UUID] = (),
 ) -> list[UUID]:
     """Carry the state of the batches' items over to attached items and to all their requests.
 
-    Returns the ids of the requests that changed. A single batch is named on the events.
+    Returns the ids of the requests that changed, without those that are left out. A single batch is named on the
+    events.
     """
     await connection.execute(FOLLOW_HOLDERS, batch_ids)
-    request_ids = [row["id"] for row in await connection.fetch(LOCK_REQUESTS, batch_ids)]
+    request_ids = [row["id"] for row in await connection.fetch(LOCK_REQUESTS, batch_ids, apart_from)]
     named = batch_ids[0] if len(batch_ids) == 1 else None
     rows = await connection.fetch(PROGRESS_REQUESTS, request_ids, named, attempt, detail)
     return [row["request_id"] for row in rows]
+
+
+async def follow_rest(
+    connection: Connection, batch: Batch, carried: Carried, *, detail: dict[str, object]
+) -> list[UUID]:
+    """Carry the requests on that the statement which wrote the batch left; return all that changed."""
+    if not carried.has_others:
+        return list(carried.request_ids)
+    others = await follow_batches(
+        connection,
+        [batch.batch_id],
+        attempt=batch.attempt_number,
+        detail=detail,
+        apart_from=carried.request_ids,
+    )
+    return [*carried.request_ids, *others]
 
 
 async def follow_requests(

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -10,7 +12,7 @@ import pytest
 
 from service.core.batch_key import BatchKey
 from service.core.ids import new_id
-from service.core.model import AttemptOutcome, Batch, BatchState, ClosedBy, ItemState
+from service.core.model import AttemptOutcome, Batch, BatchState, ClosedBy, ItemError, ItemState
 from service.core.verdict import Verdict
 from service.gateways.store import batches, claiming, progress
 from service.gateways.store.batches import AttemptRecord
@@ -26,11 +28,39 @@ RELEASED = Verdict(
     is_counted=True,
     release_package_id="1",
 )
+ERROR = ItemError(code="vendor_rejected", message="no", retryable=False, vendor=None)
+#: One for each state in which a call leaves items.
+VERDICTS = [
+    RELEASED,
+    replace(RELEASED, batch_state=BatchState.SEALED, item_state=ItemState.BATCHED, release_package_id=None),
+    *(
+        replace(RELEASED, batch_state=batch, item_state=item, release_package_id=None, error=ERROR)
+        for batch, item in (
+            (BatchState.REJECTED, ItemState.REJECTED),
+            (BatchState.FAILED, ItemState.FAILED),
+            (BatchState.IN_DOUBT, ItemState.IN_DOUBT),
+        )
+    ),
+]
 NOTHING = AttemptRecord(sent_at=None, error=None)
 
 ADD_REQUEST = """
 INSERT INTO release_requests (id, caller, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key)
 VALUES ($1, 'test', decode(repeat('00', 32), 'hex'), 'p', 'w', 'u', ARRAY['a'], $2)
+"""
+COUNT_ITEMS = """
+UPDATE release_requests AS r SET item_count = (SELECT count(*) FROM release_items AS i WHERE i.request_id = r.id)
+"""
+#: Where a request and its timeline stand, without what is another in each run.
+STANDING = """
+SELECT
+    r.state, r.error, r.version, r.finished_at IS NOT NULL AS is_done,
+    ARRAY(
+        SELECT (e.seq, e.type, e.state, e.attempt, e.detail - 'package_name')::text FROM request_events AS e
+        WHERE e.request_id = r.id
+        ORDER BY e.seq
+    ) AS events
+FROM release_requests AS r
 """
 ADD_EVENT = (
     "INSERT INTO request_events (request_id, seq, type, state) VALUES ($1, 1, 'request.accepted', 'accepted')"
@@ -81,17 +111,20 @@ async def seal(database: Database, item: str) -> Batch:
         )
         claimed = ClaimedItem(item_id=row["id"], request_id=row["request_id"], pending_item_id=item)
         lease = Lease(worker="test", duration=timedelta(seconds=30))
-        await claiming.seal_batch(connection, batch, items=[claimed], closed_by=ClosedBy.QUIET, lease=lease)
-        await progress.follow_batches(connection, [batch.batch_id], attempt=1, detail={})
+        carried = await claiming.seal_batch(
+            connection, batch, items=[claimed], closed_by=ClosedBy.QUIET, lease=lease
+        )
+        await progress.follow_rest(connection, batch, carried, detail=claiming.claim_detail(batch))
         return batch
 
     return await database.transact(work)
 
 
-async def settle(connection: Connection, batch: Batch) -> bool:
-    if not await batches.settle_batch(connection, batch, verdict=RELEASED, record=NOTHING):
+async def settle(connection: Connection, batch: Batch, verdict: Verdict = RELEASED) -> bool:
+    carried = await batches.settle_batch(connection, batch, verdict=verdict, record=NOTHING)
+    if carried is None:
         return False
-    await progress.follow_batches(connection, [batch.batch_id], attempt=1, detail={})
+    await progress.follow_rest(connection, batch, carried, detail=batches.verdict_detail(verdict))
     return True
 
 
@@ -178,6 +211,56 @@ async def test_attached_rows_follow_the_row_that_holds_their_item(database: Data
     assert await state_of(database, follower) == ("released", 3)
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(DISTINCT batch_id) FROM release_items") == 1
+
+
+async def test_a_row_that_is_attached_under_the_eyes_of_a_settlement_follows(database: Database) -> None:
+    """It is not there when the settlement begins, which waits for it; both requests end as released."""
+    async with database.connection() as connection:
+        holder = await add_request(connection, ["1"])
+        await connection.execute(COUNT_ITEMS)
+    batch = await seal(database, "1")
+    has_attached, may_commit = asyncio.Event(), asyncio.Event()
+
+    async def attach(connection: Connection) -> UUID:
+        item = await connection.fetchval("SELECT id FROM release_items FOR SHARE")
+        follower = await add_request(connection, ["1"], holders=[item])
+        await connection.execute(
+            "UPDATE release_items SET state = 'releasing', batch_id = $1 WHERE holder_id IS NOT NULL",
+            batch.batch_id,
+        )
+        has_attached.set()
+        await may_commit.wait()
+        return follower
+
+    attaching = asyncio.ensure_future(database.transact(attach))
+    await has_attached.wait()
+    settling = asyncio.ensure_future(database.transact(lambda connection: settle(connection, batch)))
+    await eventually(lambda: waits_for_a_lock(database))
+    may_commit.set()
+    follower, _ = await asyncio.gather(attaching, settling)
+
+    assert (await state_of(database, holder))[0] == (await state_of(database, follower))[0] == "released"
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.batch_state.value)
+async def test_a_request_that_is_in_a_batch_as_a_whole_fares_as_any_other(
+    database: Database, verdict: Verdict
+) -> None:
+    """Whether it is carried on with its batch or by what its items say, row and timeline are the same."""
+    standings = []
+    for is_counted in (False, True):
+        async with database.connection() as connection:
+            await connection.execute("DELETE FROM release_requests")
+            await add_request(connection, ["1"])
+            if is_counted:
+                await connection.execute(COUNT_ITEMS)
+        batch = await seal(database, "1")
+        await database.transact(partial(settle, batch=batch, verdict=verdict))
+        async with database.connection() as connection:
+            standings.append([tuple(row) for row in await connection.fetch(STANDING)])
+
+    assert standings[0] == standings[1]
+    assert len(standings[0][0][4]) == 3
 
 
 @pytest.mark.parametrize(
