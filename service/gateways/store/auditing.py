@@ -19,14 +19,17 @@ _LONGEST_STATEMENT = timedelta(minutes=2)
 #: Any number that nothing else locks.
 _LOCK_KEY = 0x0A0D17
 BEGIN_AUDIT: LiteralString = """
-SELECT set_config('statement_timeout', $1, TRUE), set_config('work_mem', '64MB', TRUE), now() AS at
+SELECT
+    now() AS at, set_config('statement_timeout', $1, TRUE), set_config('work_mem', '64MB', TRUE),
+    set_config('enable_seqscan', 'on', TRUE), set_config('enable_hashjoin', 'on', TRUE),
+    set_config('enable_mergejoin', 'on', TRUE)
 """
 
 
 async def begin(connection: Connection) -> datetime:
     """Prepare this transaction for long statements; return its moment."""
     milliseconds = f"{int(_LONGEST_STATEMENT.total_seconds() * 1000)}"
-    at: datetime = await connection.fetchval(BEGIN_AUDIT, milliseconds, column=2)
+    at: datetime = await connection.fetchval(BEGIN_AUDIT, milliseconds)
     return at
 
 

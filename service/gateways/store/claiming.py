@@ -237,7 +237,8 @@ SELECT
     b.counted_attempts, b.traceparent, b.age,
     (SELECT number FROM attempt) AS attempt_number,
     EXISTS (
-        SELECT FROM attempts AS a JOIN lineage AS l ON l.id = a.batch_id WHERE a.outcome = 'in_doubt'
+        SELECT FROM attempts AS a
+        WHERE a.batch_id = ANY(ARRAY(SELECT l.id FROM lineage AS l)) AND a.outcome = 'in_doubt'
     ) AS was_in_doubt,
     ARRAY(SELECT i.pending_item_id FROM items AS i WHERE i.holder_id IS NULL ORDER BY i.id) AS pending_item_ids
 FROM batch AS b

@@ -39,6 +39,16 @@ _NOT_FOR_READS = 3
 #: A caller waits for a read, and such a read is small.
 _LONGEST_READ = timedelta(seconds=5)
 
+#: Every statement but those of the audit reaches its few rows by indexes. PostgreSQL would see that only while its
+#: statistics are new: a plan that it makes when a table is small is kept while the table grows.
+PLANNING = {
+    "jit": "off",
+    "random_page_cost": "1.1",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 _COLLISIONS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -106,8 +116,7 @@ class Database:
                     "application_name": f"batch-release {__version__}",
                     "statement_timeout": f"{int(_STATEMENT_TIMEOUT_SECONDS * 1000)}",
                     "idle_in_transaction_session_timeout": "60000",
-                    "jit": "off",
-                    "random_page_cost": "1.1",
+                    **PLANNING,
                 },
             )
         return cls(pool, dsn)

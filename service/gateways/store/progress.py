@@ -34,6 +34,7 @@ UPDATE release_items AS a SET state = h.state, batch_id = h.batch_id, error = h.
 FROM release_items AS h
 WHERE
     a.holder_id = h.id AND h.batch_id = ANY($1::uuid[])
+    AND a.holder_id = ANY(ARRAY(SELECT i.id FROM release_items AS i WHERE i.batch_id = ANY($1::uuid[])))
     AND a.state IN ('waiting', 'batched', 'releasing', 'in_doubt', 'needs_attention')
 """
 

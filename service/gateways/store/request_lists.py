@@ -40,19 +40,33 @@ class RequestRows:
 
 
 # Every condition that is not wanted is NULL, and falls away when the statement is planned for its values: see
-# ``PLAN_FOR_VALUES``. The exact workspaces are those of a caller that may see no others: an index finds them, where
-# patterns are compared row by row.
+# ``PLAN_FOR_VALUES``; so do the arms of CASE. The exact workspaces are those of a caller that may see no others: an
+# index finds them, where patterns are compared row by row. A single one, and what is said of a state beside the state
+# itself, are in the form that an index has.
 _CONDITIONS: LiteralString = """
     r.project_id || '/' || r.workspace LIKE ANY($1::text[])
-    AND ($2::text[] IS NULL OR r.workspace = ANY($2))
+    AND (
+        $2::text[] IS NULL
+        OR CASE cardinality($2) WHEN 1 THEN r.workspace = ($2)[1] ELSE r.workspace = ANY($2) END
+    )
     AND ($3::text IS NULL OR r.project_id = $3)
     AND ($4::text IS NULL OR r.workspace = $4)
-    AND ($5::request_state IS NULL OR r.state = $5)
+    AND (
+        $5::request_state IS NULL
+        OR CASE
+            WHEN $5 IN ('accepted', 'releasing') THEN r.state = $5 AND r.finished_at IS NULL
+            WHEN $5 = 'released' THEN r.state = $5
+            ELSE r.rare_state = $5
+        END
+    )
     AND (
         $6::text IS NULL
         OR (r.error IS NOT NULL AND (r.error ->> 'code' = $6 OR r.error -> 'vendor' ->> 'error_code' = $6))
     )
-    AND ($7::text IS NULL OR r.id IN (SELECT i.request_id FROM release_items AS i WHERE i.pending_item_id = $7))
+    AND (
+        $7::text IS NULL
+        OR r.id = ANY(ARRAY(SELECT i.request_id FROM release_items AS i WHERE i.pending_item_id = $7))
+    )
     AND ($8::jsonb IS NULL OR (r.labels <> '{}' AND r.labels @> $8))
     AND ($9::text IS NULL OR r.idempotency_key = $9)
     AND ($10::timestamptz IS NULL OR r.created_at >= $10)

@@ -80,7 +80,8 @@ SELECT
     l.id, l.epoch, l.project_id, l.workspace, l.apply_user_id, l.package_name, l.parent_id,
     a.number, a.http_status, a.error_code, a.error_msg, a.vendor_request_id, now() - a.finished_at AS refused_for,
     EXISTS (
-        SELECT FROM attempts AS d JOIN lineage AS n ON n.id = d.batch_id WHERE d.outcome = 'in_doubt'
+        SELECT FROM attempts AS d
+        WHERE d.batch_id = ANY(ARRAY(SELECT n.id FROM lineage AS n)) AND d.outcome = 'in_doubt'
     ) AS was_in_doubt,
     ARRAY(
         SELECT i.pending_item_id FROM release_items AS i
