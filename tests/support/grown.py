@@ -105,7 +105,7 @@ INSERT INTO release_items (
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state, error
 )
 SELECT
-    id, position, 'project', workspace, md5('item' || n || '-' || position), batch_key, 'normal', at,
+    id, position, 'project', workspace, (10000000 + 3 * n + position)::text, batch_key, 'normal', at,
     CASE WHEN is_sent THEN batch_id END, item_state, error
 FROM plan CROSS JOIN generate_series(0, items - 1) AS position
 ORDER BY n, position
