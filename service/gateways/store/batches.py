@@ -60,7 +60,9 @@ WITH batch AS (
         state = $15::text::request_state, error = $8, version = r.version + 1, updated_at = clock_timestamp(),
         finished_at = CASE WHEN $15::text IN ('released', 'rejected', 'failed') THEN clock_timestamp() END
     FROM counts AS c
-    WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
+    WHERE
+        r.id = c.request_id AND r.id = ANY(ARRAY(SELECT m.request_id FROM counts AS m)) AND r.item_count = c.items
+        AND r.state IN ('accepted', 'batched', 'releasing', 'in_doubt', 'needs_attention')
     RETURNING r.id, r.version, r.state
 ), event AS (
     INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)

@@ -94,8 +94,9 @@ WITH derived AS (
                 THEN clock_timestamp()
         END
     FROM derived AS d
-    WHERE r.id = d.request_id AND r.finished_at IS NULL
-    AND r.id = ANY($1::uuid[]) -- or all of the table is read where its statistics are old
+    WHERE
+        r.id = d.request_id AND r.id = ANY($1::uuid[])
+        AND r.state IN ('accepted', 'batched', 'releasing', 'in_doubt', 'needs_attention')
     RETURNING r.id, r.version, r.state
 )
 INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)

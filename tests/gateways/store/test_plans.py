@@ -36,6 +36,7 @@ from service.gateways.store import (
     changes,
     claiming,
     expiring,
+    holding,
     lanes,
     leases,
     limiter_memory,
@@ -56,6 +57,7 @@ from service.gateways.store.batch_lists import BatchFilter
 from service.gateways.store.batches import AttemptRecord
 from service.gateways.store.claiming import Lease
 from service.gateways.store.database import Connection, Database, PoolSize
+from service.gateways.store.holding import ItemRef
 from service.gateways.store.request_lists import ListPosition
 from service.gateways.store.retrying import OtherHolder
 from tests.gateways.store.test_statements import statements
@@ -131,6 +133,7 @@ async def accept(connection: Connection, _sample: Sample) -> None:
     await accept_group(connection, [first, a_request("3")])
     again = [a_request("4", key="new"), a_request("1"), a_request("2", applicant="eve"), first]
     await accept_group(connection, again)
+    await holding.insert_holders(connection, [ItemRef(request=first, position=0)])
 
 
 async def look(connection: Connection, sample: Sample) -> None:
@@ -359,7 +362,7 @@ NOT_USED_HERE = (
     "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
 #: Planned so only before the first ANALYZE, and used only for items that are not free.
-NOT_ON_EMPTY_TABLES = ("accepting.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS")
+NOT_ON_EMPTY_TABLES = ("holding.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS")
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",
