@@ -12,6 +12,7 @@ from redis.asyncio import ConnectionPool
 from tests.doors.conftest import StartReplica
 from tests.support.api import Answer, Replica
 from tests.support.emulator import UNLIMITED
+from tests.support.slow_commits import slow_down_commits
 from tests.support.sql import fetch_value
 from tests.support.stack import body, running_stack
 from tests.support.waiting import eventually
@@ -49,8 +50,9 @@ async def test_a_workspace_takes_exactly_its_cap(narrow: Replica, database_url: 
 async def test_two_processes_give_the_last_places_away_once(
     start_replica: StartReplica, database_url: str
 ) -> None:
-    """However two processes share the requests, ten are accepted."""
+    """However two processes share the requests, also while both write at once, ten are accepted."""
     replicas = [await start_replica(RELEASE_MAX_WAITING_PER_WORKSPACE="10") for _ in range(2)]
+    await slow_down_commits(replicas[0], seconds=0.3)
     answers = await asyncio.gather(*(replicas[item % 2].post(body(str(item))) for item in range(40)))
 
     assert Counter(answer.status for answer in answers) == {202: 10, 429: 30}

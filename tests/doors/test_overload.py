@@ -21,21 +21,9 @@ from service.flow.group_commit import Acceptor
 from tests.support.api import REQUESTS, Replica
 from tests.support.new_requests import a_request
 from tests.support.raw_http import connected, port_of, read_answer
+from tests.support.slow_commits import slow_down_commits
 from tests.support.stack import body
 from tests.support.waiting import eventually
-
-
-async def slow_down_commits(replica: Replica, *, seconds: float) -> None:
-    """Let every commit take a while, as on a busy disk."""
-    async with replica.deps.database.connection() as connection:
-        await connection.execute(
-            f"""
-            CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
-            CREATE TRIGGER slow AFTER INSERT ON release_requests
-            FOR EACH STATEMENT EXECUTE FUNCTION take_a_while();
-            """
-        )
 
 
 async def hand_in(acceptor: Acceptor, item: str) -> tuple[object, float]:
