@@ -52,6 +52,7 @@ WITH batch AS (
         finished_at = CASE WHEN $15::text IN ('released', 'rejected', 'failed') THEN clock_timestamp() END
     FROM counts AS c
     WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
+    AND r.id = ANY(ARRAY(SELECT t.request_id FROM counts AS t)) -- or all requests are read where statistics are old
     RETURNING r.id, r.version, r.state
 ), event AS (
     INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
