@@ -15,11 +15,8 @@ GROWING = frozenset({"release_requests", "release_items", "batches", "attempts",
 #: Indexes of what is under way alone: to read all of one is to read what waits.
 OF_WHAT_IS_UNDER_WAY = frozenset(
     {
-        "release_items_waiting",
-        "release_items_due",
         "release_items_waiting_places",
         "release_items_waiting_deadline",
-        "release_requests_live",
         "batches_sealed",
         "batches_sealed_by_workspace",
         "batches_refused",
@@ -41,15 +38,18 @@ class Scan:
     table: str
     #: Whether something above it stops it when it has enough.
     is_limited: bool
+    #: The first column of each index: a condition on others alone goes through all of it.
+    leading: Mapping[str, str]
 
     @property
     def reads_all(self) -> bool:
         """Whether it goes through the whole table, or the whole of an index that has all its rows."""
         if self.node["Node Type"] == "Seq Scan":
             return True
-        if self.is_limited or "Index Cond" in self.node or self.node["Node Type"] == "Bitmap Heap Scan":
+        if self.is_limited or self.node["Node Type"] == "Bitmap Heap Scan":
             return False
-        return self.node["Index Name"] not in OF_WHAT_IS_UNDER_WAY
+        name = self.node["Index Name"]
+        return name not in OF_WHAT_IS_UNDER_WAY and self.leading[name] not in self.node.get("Index Cond", "")
 
     @property
     def rows_read(self) -> float:
@@ -85,16 +85,19 @@ class Scan:
         )
 
 
-def scans_of(plan: Node) -> list[Scan]:
+def scans_of(plan: Node, *, leading: Mapping[str, str]) -> list[Scan]:
     """Return what in a plan reads a table that grows."""
-    return list(_scans_of(plan, is_limited=False, table=None))
+    return [
+        Scan(node=node, table=table, is_limited=is_limited, leading=leading)
+        for node, table, is_limited in _scans_of(plan, is_limited=False, table=None)
+    ]
 
 
-def _scans_of(node: Node, *, is_limited: bool, table: str | None) -> Iterator[Scan]:
+def _scans_of(node: Node, *, is_limited: bool, table: str | None) -> Iterator[tuple[Node, str, bool]]:
     is_limited = is_limited or node["Node Type"] == "Limit"
     table = node.get("Relation Name", table if node["Node Type"] in _OF_A_BITMAP else None)
     if table in GROWING and "Scan" in node["Node Type"]:
-        yield Scan(node=node, table=table, is_limited=is_limited)
+        yield node, table, is_limited
     for below in node.get("Plans", ()):
         yield from _scans_of(below, is_limited=is_limited and node["Node Type"] != "Sort", table=table)
 
@@ -136,7 +139,7 @@ class Explaining:
             f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", *arguments
         )
         await once.rollback()
-        self.seen.append((statement, scans_of(json.loads(explained)[0]["Plan"])))
+        self.seen.append((statement, scans_of(json.loads(explained)[0]["Plan"], leading={})))
 
 
 @asynccontextmanager
@@ -147,6 +150,14 @@ async def planning(database_url: str) -> AsyncIterator["asyncpg.Connection[async
         yield connection
     finally:
         await connection.close()
+
+
+async def leading_columns(connection: Connection) -> dict[str, str]:
+    """Return the first column of each index, by the name of the index."""
+    rows = await connection.fetch(
+        "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid, 1, TRUE) AS first FROM pg_index"
+    )
+    return {row["name"]: row["first"] for row in rows}
 
 
 async def lasting_plan(connection: "asyncpg.Connection[asyncpg.Record]", statement: str) -> Node:

@@ -25,7 +25,9 @@ async def extend_lease(connection: Connection, batch: Batch, *, duration: timede
 EXTEND_LOANS: LiteralString = """
 UPDATE batches AS b SET not_before = now() + $3::interval
 FROM unnest($1::uuid[], $2::integer[]) AS lent (id, epoch)
-WHERE b.id = lent.id AND b.epoch = lent.epoch AND b.state IN ('in_doubt', 'refused')
+WHERE
+    b.id = lent.id AND b.epoch = lent.epoch AND b.state IN ('in_doubt', 'refused')
+    AND b.id = ANY($1::uuid[]) -- or all batches are gone through where statistics are old
 """
 
 

@@ -26,8 +26,6 @@ class Carried:
         return cls(request_ids=tuple(row["request_ids"]), has_others=row["has_others"])
 
 
-NOBODY_CARRIED = Carried(request_ids=(), has_others=True)
-
 # Attached rows take over the state of the row that holds their item.
 FOLLOW_HOLDERS: LiteralString = """
 UPDATE release_items AS a SET state = h.state, batch_id = h.batch_id, error = h.error
@@ -94,9 +92,8 @@ WITH derived AS (
                 THEN clock_timestamp()
         END
     FROM derived AS d
-    WHERE
-        r.id = d.request_id AND r.id = ANY($1::uuid[])
-        AND r.state IN ('accepted', 'batched', 'releasing', 'in_doubt', 'needs_attention')
+    WHERE r.id = d.request_id AND r.finished_at IS NULL
+    AND r.id = ANY($1::uuid[]) -- or all of the table is read where its statistics are old
     RETURNING r.id, r.version, r.state
 )
 INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)

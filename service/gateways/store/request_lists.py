@@ -54,7 +54,8 @@ _CONDITIONS: LiteralString = """
     AND (
         $5::request_state IS NULL
         OR CASE
-            WHEN $5 IN ('accepted', 'releasing') THEN r.state = $5 AND r.finished_at IS NULL
+            WHEN $5 IN ('accepted', 'releasing')
+                THEN r.state = $5 AND r.finished_at IS NULL AND r.created_at > '-infinity'
             WHEN $5 = 'released' THEN r.state = $5
             ELSE r.rare_state = $5
         END
