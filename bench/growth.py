@@ -29,7 +29,11 @@ REQUESTS = 1_000_000
 ROUNDS = 5
 READS = 300
 ACCEPT = Scenario(
-    name="growth", title="Accept, show and list", targets=(SERVICE,), work=Work(requests=10_000), workers=0
+    name="growth",
+    title="Accept, show and list",
+    targets=(SERVICE,),
+    work=Work(requests=10_000),
+    has_workers=False,
 )
 LISTS = {
     "a page": "",
@@ -88,7 +92,7 @@ async def _accept(stage: Stage) -> Seen:
     figures = await perform(stage)
     return {
         "accepted/s": figures.accepted_per_second,
-        "accepted, PostgreSQL's CPU s per 1,000": figures.postgres_cpu,
+        "accepted, PostgreSQL's CPU s per 1,000": figures.postgres_cpu or 0.0,
         "accepted, p99 ms": figures.accept_p99_ms,
     }
 

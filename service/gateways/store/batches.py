@@ -20,6 +20,15 @@ class AttemptRecord:
     error: VendorError | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A verdict that was written."""
+
+    carried: Carried
+    #: Whether something waits under the key of the batch, now or later.
+    has_more: bool
+
+
 # The outcome of a call, written only under the epoch of the call's own claim: whoever lost the lease writes nothing.
 # Requests that are in the batch as a whole are carried on here: all their items stand where these do.
 SETTLE_BATCH: LiteralString = """
@@ -52,7 +61,7 @@ WITH batch AS (
         finished_at = CASE WHEN $15::text IN ('released', 'rejected', 'failed') THEN clock_timestamp() END
     FROM counts AS c
     WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
-    AND r.id = ANY(ARRAY(SELECT t.request_id FROM counts AS t)) -- or all requests are read where statistics are old
+    AND r.id = ANY(ARRAY(SELECT m.request_id FROM counts AS m)) -- or all requests are read where statistics are old
     RETURNING r.id, r.version, r.state
 ), event AS (
     INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)
@@ -65,7 +74,7 @@ SELECT b.id, ARRAY(SELECT w.id FROM whole AS w) AS request_ids FROM batch AS b
 
 async def settle_batch(
     connection: Connection, batch: Batch, *, verdict: Verdict, record: AttemptRecord
-) -> Carried | None:
+) -> Settled | None:
     """Write a verdict on batch, attempt and items; return None where the claim was no longer ours."""
     error = record.error
     row = await connection.fetchrow(
@@ -90,7 +99,7 @@ async def settle_batch(
     )
     if row is None:
         return None
-    return await _with_others(connection, batch, tuple(row["request_ids"]))
+    return await _look_around(connection, batch, tuple(row["request_ids"]))
 
 
 def verdict_detail(verdict: Verdict) -> dict[str, object]:
@@ -105,16 +114,29 @@ def verdict_detail(verdict: Verdict) -> dict[str, object]:
     return detail
 
 
-# Whether a batch has requests beside these: a statement of its own, so that it sees the rows that were attached while
-# the one before waited for them.
-HAS_OTHERS: LiteralString = """
-SELECT EXISTS (SELECT FROM release_items WHERE batch_id = $1 AND request_id <> ALL($2::uuid[]))
+# Whether a batch has requests beside these, and whether anything waits under its key: a statement of its own, so that
+# it sees the rows that were attached while the one before waited for them.
+LOOK_AROUND: LiteralString = """
+SELECT
+    EXISTS (SELECT FROM release_items WHERE batch_id = $1 AND request_id <> ALL($2::uuid[])) AS has_others,
+    EXISTS (
+        SELECT FROM release_items AS i
+        WHERE i.batch_key = b.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
+    )
+    OR EXISTS (SELECT FROM batches AS s WHERE s.batch_key = b.batch_key AND s.state = 'sealed')
+    OR EXISTS (SELECT FROM batches AS r WHERE r.batch_key = b.batch_key AND r.state = 'refused') AS has_more
+FROM batches AS b
+WHERE b.id = $1
 """
 
 
-async def _with_others(connection: Connection, batch: Batch, request_ids: tuple[UUID, ...]) -> Carried:
-    has_others = await connection.fetchval(HAS_OTHERS, batch.batch_id, request_ids)
-    return Carried(request_ids=request_ids, has_others=has_others)
+async def _look_around(connection: Connection, batch: Batch, request_ids: tuple[UUID, ...]) -> Settled:
+    row = await connection.fetchrow(LOOK_AROUND, batch.batch_id, request_ids)
+    if row is None:
+        raise AssertionError("this transaction has written the batch")
+    return Settled(
+        carried=Carried(request_ids=request_ids, has_others=row["has_others"]), has_more=row["has_more"]
+    )
 
 
 def error_json(error: ItemError | None) -> dict[str, object] | None:

@@ -147,7 +147,7 @@ WITH batch AS (
         state = 'releasing', error = NULL, version = r.version + 1, updated_at = clock_timestamp()
     FROM counts AS c
     WHERE r.id = c.request_id AND r.item_count = c.items AND r.finished_at IS NULL
-    AND r.id = ANY(ARRAY(SELECT t.request_id FROM counts AS t)) -- or all requests are read where statistics are old
+    AND r.id = ANY(ARRAY(SELECT m.request_id FROM counts AS m)) -- or all requests are read where statistics are old
     RETURNING r.id, r.version
 ), event AS (
     INSERT INTO request_events (request_id, seq, at, type, state, batch_id, attempt, detail)

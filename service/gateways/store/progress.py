@@ -26,6 +26,8 @@ class Carried:
         return cls(request_ids=tuple(row["request_ids"]), has_others=row["has_others"])
 
 
+NOBODY_CARRIED = Carried(request_ids=(), has_others=True)
+
 # Attached rows take over the state of the row that holds their item.
 FOLLOW_HOLDERS: LiteralString = """
 UPDATE release_items AS a SET state = h.state, batch_id = h.batch_id, error = h.error

@@ -361,8 +361,8 @@ NOT_USED_HERE = (
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
-#: Planned so only before the first ANALYZE, and used only for items that are not free.
-NOT_ON_EMPTY_TABLES = ("holding.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS")
+#: Planned so only before the first ANALYZE, and used only for items that are not free, and for batches in doubt.
+NOT_ON_EMPTY_TABLES = ("holding.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS", "leases.EXTEND_LOANS")
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",
