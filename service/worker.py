@@ -52,8 +52,6 @@ QUEUE_DOOR_RESULT = timedelta(hours=1)
 AROUND_THE_CALL = timedelta(seconds=30)
 #: Doorbells that hold no permit are short, so there may be more of them than calls.
 LOOKS_BESIDE_CALLS = 16
-#: A job needs one for moments only, and few that are warm do more than many.
-_DATABASE_CONNECTIONS = 8
 #: Jobs use one for moments only, and a server with few cores does more with few connections that are warm.
 _DATABASE_CONNECTIONS = 8
 _REBUILD_PAUSE_SECONDS = 0.5

@@ -28,9 +28,9 @@ _MAX_ITEMS_PER_COMMIT = 4_000
 _LOOK_AHEAD = 1_024
 #: More than Postgres commits within the time for an answer only wait in vain, and fill the memory.
 _MAX_WAITING = 5_000
-#: Who would wait longer is told to come again: those who are accepted have their answer soon.
 #: What a commit took tells for so long what the next will take.
 _PACE_LASTS_SECONDS = 1.0
+#: Who would wait longer is told to come again: those who are accepted have their answer soon.
 _LONGEST_WAIT_SECONDS = 2.0
 #: A commit whose answer was lost is tried again this long; then the caller is told to.
 _RETRY_FOR_SECONDS = 4.0
