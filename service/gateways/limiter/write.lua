@@ -23,11 +23,11 @@ for _, key in ipairs({KEYS[6], KEYS[7]}) do
 end
 
 -- In the second after a pause a scope has half its rate; a workspace without a rate of its own half the operation's.
-local function most_in_a_second(rate, slow, otherwise)
+local function most_in_a_second(rate, burst, slow, otherwise)
   local is_slow = redis.call('PTTL', slow) > 0
   if rate == 0 and is_slow then rate = otherwise end
   if rate == 0 then return math.huge end
-  return math.floor(is_slow and rate / 2 + 1 or rate + math.max(1, rate / 4))
+  return math.max(1, math.floor(is_slow and rate / 2 + 1 or rate + burst))
 end
 
 local function wait_for_room(writes, most)
@@ -38,10 +38,11 @@ local function wait_for_room(writes, most)
   return math.ceil(tonumber(written_at) + SECOND - now) + 1
 end
 
+-- A workspace has a rate because the vendor has one for it: that has no burst.
 local rate, workspace_rate = tonumber(ARGV[2]), tonumber(ARGV[3])
 local wait = math.max(
-  wait_for_room(KEYS[11], most_in_a_second(rate, KEYS[3], 0)),
-  wait_for_room(KEYS[12], most_in_a_second(workspace_rate, KEYS[5], rate))
+  wait_for_room(KEYS[11], most_in_a_second(rate, math.max(1, rate / 4), KEYS[3], 0)),
+  wait_for_room(KEYS[12], most_in_a_second(workspace_rate, 0, KEYS[5], rate))
 )
 if wait > 0 then return wait end
 for _, key in ipairs({KEYS[11], KEYS[12]}) do
