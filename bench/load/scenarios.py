@@ -50,6 +50,10 @@ class Scenario:
 def scenarios(requests: int) -> list[Scenario]:
     """Return all scenarios; where time is what counts, fewer requests are enough."""
     work = Work(requests=requests)
+    return [*_of_intake(work), *_of_release(work), *_of_a_vendor_that_refuses(requests)]
+
+
+def _of_intake(work: Work) -> list[Scenario]:
     return [
         Scenario(
             name="edge",
@@ -66,6 +70,11 @@ def scenarios(requests: int) -> list[Scenario]:
             has_workers=False,
             is_client_slow=True,
         ),
+    ]
+
+
+def _of_release(work: Work) -> list[Scenario]:
+    return [
         Scenario(
             name="burst",
             title="Accept and release",
@@ -76,10 +85,15 @@ def scenarios(requests: int) -> list[Scenario]:
             name="gentle",
             title=f"{GENTLE_RATE:.0f} requests a second, no quiet time",
             targets=(L4N, L5N, ARQ, SERVICE),
-            work=Work(requests=min(requests, GENTLE_REQUESTS)),
+            work=Work(requests=min(work.requests, GENTLE_REQUESTS)),
             rate=GENTLE_RATE,
             environment={"RELEASE_BATCH_QUIET_SECONDS": "0"},
         ),
+    ]
+
+
+def _of_a_vendor_that_refuses(requests: int) -> list[Scenario]:
+    return [
         Scenario(
             name="cap",
             title=f"The vendor allows {CAP} calls a second and workspace",
