@@ -157,6 +157,7 @@ async def text_of_redis(url: str) -> str:
             b"string": redis.get,
             b"hash": redis.hgetall,
             b"zset": lambda key: redis.zrange(key, 0, -1),
+            b"none": redis.get,  # it has expired since it was listed
         }
         keys = [key async for key in redis.scan_iter()]
         return "\n".join([f"{key!r} {await reads[await redis.type(key)](key)!r}" for key in keys])
