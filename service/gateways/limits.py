@@ -115,7 +115,8 @@ def what_happened(outcome: Outcome | None) -> str:
 def tolerance_of(rate: float) -> float:
     """Return the part of an interval that a call may come early.
 
-    It is what the stated burst, a quarter of the rate and one call at least, leaves: none for slow rates.
+    It is what the stated burst, a quarter of the rate and one call at least, leaves: none for slow rates. The rate of a
+    workspace has no burst: its calls wait for the rest when they are written.
     """
     return min(_TOLERANCE, max(rate / 4 - 1, 0.0))
 
