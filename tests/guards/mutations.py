@@ -34,6 +34,20 @@ MUTATIONS = (
         test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
     ),
     Mutation(
+        guard="a batch is sealed for a request as a whole only where all its items are in it",
+        file="service/gateways/store/claiming.py",
+        old="r.item_count = c.items AND ",
+        new="",
+        test="tests/gateways/store/test_progress.py::test_a_request_that_is_only_partly_in_a_batch_stands_where_all_its_items_do",
+    ),
+    Mutation(
+        guard="a request ends with a batch only where all its items are in it",
+        file="service/gateways/store/batches.py",
+        old="r.item_count = c.items AND ",
+        new="",
+        test="tests/gateways/store/test_progress.py::test_a_request_that_is_only_partly_in_a_batch_stands_where_all_its_items_do",
+    ),
+    Mutation(
         guard="what is attached while a settlement waits for it is seen by it",
         file="service/gateways/store/batches.py",
         old='has_others=row["has_others"]',

@@ -32,19 +32,16 @@ SENT_AGAIN = replace(
     RELEASED, batch_state=BatchState.SEALED, item_state=ItemState.BATCHED, release_package_id=None
 )
 ERROR = ItemError(code="vendor_rejected", message="no", retryable=False, vendor=None)
+REJECTED, FAILED, IN_DOUBT = (
+    replace(RELEASED, batch_state=batch, item_state=item, release_package_id=None, error=ERROR)
+    for batch, item in (
+        (BatchState.REJECTED, ItemState.REJECTED),
+        (BatchState.FAILED, ItemState.FAILED),
+        (BatchState.IN_DOUBT, ItemState.IN_DOUBT),
+    )
+)
 #: One for each state in which a call leaves items.
-VERDICTS = [
-    RELEASED,
-    SENT_AGAIN,
-    *(
-        replace(RELEASED, batch_state=batch, item_state=item, release_package_id=None, error=ERROR)
-        for batch, item in (
-            (BatchState.REJECTED, ItemState.REJECTED),
-            (BatchState.FAILED, ItemState.FAILED),
-            (BatchState.IN_DOUBT, ItemState.IN_DOUBT),
-        )
-    ),
-]
+VERDICTS = [RELEASED, SENT_AGAIN, REJECTED, FAILED, IN_DOUBT]
 NOTHING = AttemptRecord(sent_at=None, error=None)
 
 ADD_REQUEST = """
@@ -272,6 +269,23 @@ async def test_a_row_that_is_attached_under_the_eyes_of_a_settlement_follows(dat
     follower, _ = await asyncio.gather(attaching, settling)
 
     assert (await state_of(database, holder))[0] == (await state_of(database, follower))[0] == "released"
+
+
+async def test_a_request_that_is_only_partly_in_a_batch_stands_where_all_its_items_do(
+    database: Database,
+) -> None:
+    """While its first item is in doubt, neither the sealing nor the release of its second makes it anything else."""
+    async with database.connection() as connection:
+        request_id = await add_request(connection, ["1", "2"])
+        await connection.execute(COUNT_ITEMS)
+    first = await seal(database, "1")
+    await database.transact(partial(settle, batch=first, verdict=IN_DOUBT))
+    second = await seal(database, "2")
+    while_sealed = await state_of(database, request_id)
+    await database.transact(partial(settle, batch=second))
+
+    assert while_sealed[0] == "in_doubt"
+    assert (await state_of(database, request_id))[0] == "in_doubt"
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.batch_state.value)
