@@ -12,10 +12,11 @@ from service.core.errors import DatabaseUnavailable
 from service.core.model import ClosedBy, WaitReason
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
-from service.flow.batch import Due, answer_doorbell, claim_batch, look_later
+from service.flow.batch import Answer, Due, answer_doorbell, claim_batch, look_later
 from service.gateways.limits import Asking
-from service.gateways.queue import DOORBELL_QUEUE, bell_id, now_ms
+from service.gateways.queue import BELLS_PER_KEY, DOORBELL_QUEUE, bell_id, now_ms
 from service.gateways.store import lanes
+from service.worker import look_again
 from tests.support.logs import caught_log
 from tests.support.new_requests import a_request
 from tests.support.worker_deps import worker_deps
@@ -95,6 +96,22 @@ async def test_a_key_takes_the_place_that_its_own_call_has_left(
 
     assert sounds_at is not None
     assert (sounds_at <= now) is has_called
+
+
+@pytest.mark.parametrize("number", [0, BELLS_PER_KEY - 1])
+async def test_after_the_last_doorbell_of_a_key_there_is_a_look_whatever_its_settlement_saw(
+    database_url: str, redis_url: str, number: int
+) -> None:
+    """While all are being answered nobody could ring for what came; of the others there was one left to ring."""
+    async with worker_deps(database_url, redis_url) as deps:
+        key = (await accepted(deps)).batch_key
+        answer = Answer(has_called=True, has_more=False)
+        await look_again(
+            {"deps": deps, "batch_key": key, "job_id": bell_id(key, number), "answer": answer},
+        )
+        bells = await deps.redis.zcard(DOORBELL_QUEUE)
+
+    assert bool(bells) is (number == BELLS_PER_KEY - 1)
 
 
 async def test_what_is_paused_asks_for_no_permit_and_rings_no_bell(database_url: str, redis_url: str) -> None:

@@ -34,6 +34,13 @@ MUTATIONS = (
         test="tests/gateways/store/test_progress.py::test_a_settlement_is_written_once",
     ),
     Mutation(
+        guard="the last doorbell of a key is followed by a look",
+        file="service/worker.py",
+        old="if not (answer.has_more or is_last):",
+        new="if not answer.has_more:",
+        test="tests/flow/test_batch.py::test_after_the_last_doorbell_of_a_key_there_is_a_look_whatever_its_settlement_saw",
+    ),
+    Mutation(
         guard="a batch is sealed for a request as a whole only where all its items are in it",
         file="service/gateways/store/claiming.py",
         old="r.item_count = c.items AND ",
