@@ -12,7 +12,7 @@ PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
+.PHONY: help demo up test browser chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,11 @@ up: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 
 test: $(INSTALLED) ## Run all checks and the test suite
 	$(MAKE) check
+	@$(MAKE) --no-print-directory browser || echo "Tests that need a browser will be skipped."
 	$(BIN)/python -m pytest $(PARALLEL)
+
+browser: $(INSTALLED) ## Fetch Chromium and Chinese glyphs for the tests, into .venv-tools
+	@$(BIN)/python tests/tools/debian_packages.py chromium fonts-wqy-microhei
 
 chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards
 	for seed in $(or $(SEEDS),1 2 3); do \
