@@ -1,0 +1,46 @@
+"""How people look at pages: colours, language, size of the window, and whether things may move."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from playwright.async_api import Browser, BrowserContext
+
+Scheme = Literal["light", "dark"]
+Locale = Literal["en", "zh-CN"]
+
+PHONE, LAPTOP, WALL = 360, 1280, 3840
+_HEIGHTS = {PHONE: 800, LAPTOP: 800, WALL: 2160}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One way to look at a page."""
+
+    scheme: Scheme = "light"
+    locale: Locale = "en"
+    width: int = LAPTOP
+    moves: bool = False
+
+    def __str__(self) -> str:
+        """Name it, for test ids and files."""
+        return f"{self.scheme}-{self.locale}-{self.width}"
+
+    async def open(self, browser: Browser) -> BrowserContext:
+        """Open what is a fresh browser to a site: no cookies, no storage."""
+        return await browser.new_context(
+            color_scheme=self.scheme,
+            locale=self.locale,
+            reduced_motion="no-preference" if self.moves else "reduce",
+            viewport={"width": self.width, "height": _HEIGHTS[self.width]},
+        )
+
+
+LAPTOP_IN_LIGHT = Look()
+SCHEMES = (LAPTOP_IN_LIGHT, Look(scheme="dark"))
+WIDTHS = (Look(width=PHONE), LAPTOP_IN_LIGHT, Look(width=WALL))
+ALL_LOOKS = tuple(
+    Look(scheme=scheme, locale=locale, width=width)
+    for scheme in ("light", "dark")
+    for locale in ("en", "zh-CN")
+    for width in (PHONE, LAPTOP, WALL)
+)
