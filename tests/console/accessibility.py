@@ -14,8 +14,13 @@ _TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 Violation = Mapping[str, Any]
 
 
-async def violations(page: Page, *, without: Sequence[str] = (), rules_off: Sequence[str] = ()) -> list[str]:
-    """Return what axe minds: a line for each rule and place; parts (selectors) and rules may be left out."""
+async def violations(
+    page: Page, *, of: str = "html", without: Sequence[str] = (), rules_off: Sequence[str] = ()
+) -> list[str]:
+    """Return what axe minds: a line for each rule and place.
+
+    ``of`` is the selector of a part to look at alone; other parts (selectors) and rules may be left out.
+    """
     await page.evaluate(_axe())
     options = {
         "runOnly": {"type": "tag", "values": list(_TAGS)},
@@ -23,8 +28,8 @@ async def violations(page: Page, *, without: Sequence[str] = (), rules_off: Sequ
         "resultTypes": ["violations"],
     }
     found: list[Violation] = await page.evaluate(
-        "([without, options]) => axe.run({exclude: without}, options).then(found => found.violations)",
-        [[[selector] for selector in without], options],
+        "([where, options]) => axe.run(where, options).then(found => found.violations)",
+        [{"include": [[of]], "exclude": [[selector] for selector in without]}, options],
     )
     return [line for violation in found for line in _lines(violation)]
 

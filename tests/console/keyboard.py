@@ -10,6 +10,7 @@ _FOCUSED = """() => {
   const element = document.activeElement;
   if (!element || element === document.body || element === document.documentElement) return null;
   const look = () => {
+    element.getAnimations().forEach(animation => animation.finish());
     const style = getComputedStyle(element);
     const outline = style.outlineStyle === 'none' ? '' : style.outlineStyle + style.outlineWidth + style.outlineColor;
     return [outline, style.boxShadow, style.borderColor, style.backgroundColor, style.textDecorationLine].join('|');

@@ -4,6 +4,7 @@ import pytest
 
 from tests.console.accessibility import violations
 from tests.console.conftest import OpenPage
+from tests.console.keyboard import tab_through
 from tests.console.looks import SCHEMES, Look
 from tests.console.watching import rest
 from tests.console.world import World
@@ -17,3 +18,59 @@ async def test_everybody_can_read_a_problem_page(open_page: OpenPage, world: Wor
     await rest(page)
 
     assert await violations(page) == []
+
+
+@pytest.mark.parametrize("look", SCHEMES, ids=str)
+async def test_everybody_can_read_and_try_the_api(open_page: OpenPage, world: World, look: Look) -> None:
+    """The list of calls, an opened call and the question for a key are for all eyes and hands, in both schemes."""
+    page, _ = await open_page(look)
+    await page.goto(f"{world.url}/docs")
+    await page.locator(".opblock-summary-control").first.click()
+    await page.locator(".opblock-body .execute").first.wait_for()
+    opened = await violations(page)
+    await page.get_by_role("button", name="Authorize", exact=True).click()
+    await page.locator(".modal-ux").wait_for()
+
+    assert (opened, await violations(page, of=".modal-ux")) == ([], [])
+
+
+async def test_the_api_is_tried_from_its_page(open_page: OpenPage, world: World) -> None:
+    """With a key, a call is made from the page and its answer is shown; the address names the call."""
+    page, _ = await open_page()
+    await page.goto(f"{world.url}/docs")
+    await page.get_by_role("button", name="Authorize", exact=True).click()
+    await page.locator(".modal-ux input").first.fill(world.keys.viewer)
+    await page.locator(".modal-ux .authorize").first.click()
+    await page.get_by_role("button", name="Close").first.click()
+    call = page.locator(".opblock", has=page.locator('[data-path="/v1/workspaces"]'))
+    await call.locator(".opblock-summary-control").click()
+    await call.locator(".execute").click()
+    answer = call.locator(".live-responses-table .response").first
+    await answer.get_by_text("month end").wait_for()
+
+    assert await answer.locator(".response-col_status").inner_text() == "200"
+    assert "#/workspaces/" in page.url
+
+
+async def test_the_page_of_the_api_has_the_colours_of_its_reader(open_page: OpenPage, world: World) -> None:
+    """Somebody who changes to dark colours while reading gets them at once."""
+    page, _ = await open_page()
+    await page.goto(f"{world.url}/docs")
+    colour = "getComputedStyle(document.documentElement).backgroundColor"
+    light = await page.evaluate(colour)
+    await page.emulate_media(color_scheme="dark")
+
+    assert light == "rgba(0, 0, 0, 0)"
+    await page.wait_for_function(f"{colour} === 'rgb(28, 32, 34)'")
+
+
+async def test_the_page_of_the_api_is_used_by_keyboard(open_page: OpenPage, world: World) -> None:
+    """Each call is one stop of the Tab key that shows where it is."""
+    page, _ = await open_page()
+    await page.goto(f"{world.url}/docs")
+    await page.locator(".opblock").first.wait_for()
+    stops = await tab_through(page, most=400)
+    calls = [stop for stop in stops if "/v1/release-requests" in stop.label and stop.tag == "button"]
+
+    assert len(calls) >= 6
+    assert [stop for stop in stops if not stop.shows] == []
