@@ -16,7 +16,7 @@ from service.embedded.valkey import EmbeddedValkey
 from tests.console.browser import HOW_TO_GET_ONE, find_chromium, running_browser
 from tests.console.looks import LAPTOP_IN_LIGHT, Look
 from tests.console.watching import Watch
-from tests.console.world import World, running_world
+from tests.console.stack import ConsoleStack, running_console_stack
 from tests.support.servers import Databases, server_directory
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ class OpenPage(Protocol):
     """Opens an empty page; what goes wrong on it fails the test at its end."""
 
     async def __call__(self, look: Look = ..., *, url: str | None = None) -> tuple[Page, Watch]:
-        """Open it; requests to any other host than that of the URL, by default the world's, are wrong."""
+        """Open it; requests to any other host than that of the URL, by default that of the stack, are wrong."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,26 +48,28 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def world(databases: Databases, migrated_template: str) -> AsyncIterator[World]:
+async def console_stack(databases: Databases, migrated_template: str) -> AsyncIterator[ConsoleStack]:
     """A running service with something in every state, for all tests: leave what you find as it is."""
     with server_directory() as directory:
         async with (
             databases.fresh(template=migrated_template) as database_url,
             EmbeddedValkey(directory / "valkey") as valkey,
-            running_world(database_url=database_url, redis_url=valkey.url, directory=directory) as world,
+            running_console_stack(
+                database_url=database_url, redis_url=valkey.url, directory=directory
+            ) as stack,
         ):
-            yield world
+            yield stack
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, world: World) -> AsyncIterator[OpenPage]:
+async def open_page(browser: Browser, console_stack: ConsoleStack) -> AsyncIterator[OpenPage]:
     """Opens pages that are watched; each in a context of its own, as if in another browser."""
     watches: list[Watch] = []
     async with AsyncExitStack() as contexts:
 
         async def open_page(look: Look = LAPTOP_IN_LIGHT, *, url: str | None = None) -> tuple[Page, Watch]:
             context = await contexts.enter_async_context(await look.open(browser))
-            watch = Watch(context, url or world.url)
+            watch = Watch(context, url or console_stack.url)
             watches.append(watch)
             return await context.new_page(), watch
 

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 
 #: Nobody may release it, and the vendor does not say so.
 BAD_ITEM = "1013"
-#: Calls of these are lost, and the lists do not tell. Of the first for the world, of the others for tests that decide.
+#: Calls of these are lost, and the lists do not tell. The others than the first are for tests that decide.
 LOSING = ("ledger", "ledger-1", "ledger-2", "ledger-3")
 FAULTS = {
     **UNLIMITED,
@@ -63,7 +63,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class ConsoleStack:
     """A running service, a key for each role, and the ids of what there is to see.
 
     ``requests`` has one of each state, under the state's name, and some that wait: ``waiting_for_its_time``,
@@ -86,7 +86,9 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(*, database_url: str, redis_url: str, directory: Path) -> AsyncIterator[World]:
+async def running_console_stack(
+    *, database_url: str, redis_url: str, directory: Path
+) -> AsyncIterator[ConsoleStack]:
     """Run a service on a migrated database and an empty Redis, and bring requests to every state."""
     async with running_stack(
         database_url=database_url,
@@ -100,7 +102,7 @@ async def running_world(*, database_url: str, redis_url: str, directory: Path) -
         stack.http.headers["Authorization"] = f"Bearer {keys.admin}"
         requests, spare = await _bring_to_every_state(stack)
         batches = await _batches_of(stack, requests)
-        yield World(stack=stack, keys=keys, requests=requests, batches=batches, spare=spare)
+        yield ConsoleStack(stack=stack, keys=keys, requests=requests, batches=batches, spare=spare)
 
 
 async def _make_keys(database_url: str) -> Keys:
