@@ -15,8 +15,8 @@ from playwright.async_api import Browser, Page
 from service.embedded.valkey import EmbeddedValkey
 from tests.console.browser import HOW_TO_GET_ONE, find_chromium, running_browser
 from tests.console.looks import LAPTOP_IN_LIGHT, Look
-from tests.console.watching import Watch
 from tests.console.stack import ConsoleStack, running_console_stack
+from tests.console.watching import Watch
 from tests.support.servers import Databases, server_directory
 
 HERE = Path(__file__).parent

@@ -6,8 +6,8 @@ from tests.console.accessibility import violations
 from tests.console.conftest import OpenPage
 from tests.console.keyboard import tab_through
 from tests.console.looks import SCHEMES, Look
-from tests.console.watching import rest
 from tests.console.stack import ConsoleStack
+from tests.console.watching import rest
 
 
 @pytest.mark.parametrize("look", SCHEMES, ids=str)
