@@ -12,7 +12,7 @@ PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
+.PHONY: help demo up test browser screenshots chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test: $(INSTALLED) ## Run all checks and the test suite
 
 browser: $(INSTALLED) ## Fetch Chromium and Chinese glyphs for the tests, into .venv-tools
 	@$(BIN)/python tests/tools/debian_packages.py chromium fonts-wqy-microhei
+
+screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="overview dark-en-1280"
+	-@$(MAKE) --no-print-directory browser
+	@$(BIN)/python -m tests.console.screenshots $(ONLY)
 
 chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards
 	for seed in $(or $(SEEDS),1 2 3); do \

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page
 
 from service.embedded.valkey import EmbeddedValkey
 from tests.console.browser import HOW_TO_GET_ONE, find_chromium, running_browser
+from tests.console.entrance import Entrance, Role
 from tests.console.looks import LAPTOP_IN_LIGHT, Look
 from tests.console.stack import ConsoleStack, running_console_stack
 from tests.console.watching import Watch
@@ -25,8 +26,8 @@ HERE = Path(__file__).parent
 class OpenPage(Protocol):
     """Opens an empty page; what goes wrong on it fails the test at its end."""
 
-    async def __call__(self, look: Look = ..., *, url: str | None = None) -> tuple[Page, Watch]:
-        """Open it; requests to any other host than that of the URL, by default that of the stack, are wrong."""
+    async def __call__(self, look: Look = ..., *, role: Role | None = None) -> tuple[Page, Watch]:
+        """Open it, logged in with the key of the role, or not at all."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,15 +62,24 @@ async def console_stack(databases: Databases, migrated_template: str) -> AsyncIt
             yield stack
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def entrance(browser: Browser, console_stack: ConsoleStack) -> Entrance:
+    """The cookies of whoever has logged in."""
+    return Entrance(browser, console_stack)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, console_stack: ConsoleStack) -> AsyncIterator[OpenPage]:
+async def open_page(
+    browser: Browser, console_stack: ConsoleStack, entrance: Entrance
+) -> AsyncIterator[OpenPage]:
     """Opens pages that are watched; each in a context of its own, as if in another browser."""
     watches: list[Watch] = []
     async with AsyncExitStack() as contexts:
 
-        async def open_page(look: Look = LAPTOP_IN_LIGHT, *, url: str | None = None) -> tuple[Page, Watch]:
-            context = await contexts.enter_async_context(await look.open(browser))
-            watch = Watch(context, url or console_stack.url)
+        async def open_page(look: Look = LAPTOP_IN_LIGHT, *, role: Role | None = None) -> tuple[Page, Watch]:
+            storage = None if role is None else await entrance.cookies_of(role)
+            context = await contexts.enter_async_context(await look.open(browser, storage=storage))
+            watch = Watch(context, console_stack.url)
             watches.append(watch)
             return await context.new_page(), watch
 

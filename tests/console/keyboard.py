@@ -42,6 +42,13 @@ class Stop:
     shows: bool
 
 
+async def tab(page: Page) -> Stop | None:
+    """Press Tab once; return where the focus is then, or None where it has left the page."""
+    await page.keyboard.press("Tab")
+    focused = await page.evaluate(_FOCUSED)
+    return None if focused is None else Stop(**focused)
+
+
 async def tab_through(page: Page, *, most: int = 200) -> list[Stop]:
     """Press Tab from the top of the page until the focus leaves it; return where it stopped, in order.
 
@@ -49,10 +56,9 @@ async def tab_through(page: Page, *, most: int = 200) -> list[Stop]:
         AssertionError: The focus did not leave the page after so many stops: it is a trap, or a very long page.
     """
     stops: list[Stop] = []
-    for _ in range(most):
-        await page.keyboard.press("Tab")
-        focused = await page.evaluate(_FOCUSED)
-        if focused is None:
+    while len(stops) < most:
+        stop = await tab(page)
+        if stop is None:
             return stops
-        stops.append(Stop(**focused))
+        stops.append(stop)
     raise AssertionError(f"after {most} stops the focus is still on the page, at {stops[-1]}")

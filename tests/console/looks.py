@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from playwright.async_api import Browser, BrowserContext
+from playwright.async_api import Browser, BrowserContext, StorageState
 
 Scheme = Literal["light", "dark"]
 Locale = Literal["en", "zh-CN"]
@@ -25,12 +25,13 @@ class Look:
         """Name it, for test ids and files."""
         return f"{self.scheme}-{self.locale}-{self.width}"
 
-    async def open(self, browser: Browser) -> BrowserContext:
-        """Open what is a fresh browser to a site: no cookies, no storage."""
+    async def open(self, browser: Browser, *, storage: StorageState | None = None) -> BrowserContext:
+        """Open what is a browser of its own to a site, with these cookies, or none."""
         return await browser.new_context(
             color_scheme=self.scheme,
             locale=self.locale,
             reduced_motion="no-preference" if self.moves else "reduce",
+            storage_state=storage,
             viewport={"width": self.width, "height": _HEIGHTS[self.width]},
         )
 

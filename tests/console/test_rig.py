@@ -1,5 +1,6 @@
 """What the tests of this folder stand on notices what it is there to notice."""
 
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from playwright.async_api import Browser, Page
 from tests.console.accessibility import violations
 from tests.console.browser import find_chromium
 from tests.console.keyboard import tab_through
+from tests.console.layout import sticks_out
 from tests.console.looks import LAPTOP_IN_LIGHT, Look
+from tests.console.screenshots import Photographer
+from tests.console.stack import ConsoleStack
 from tests.console.watching import Watch, rest
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src * data:"
@@ -142,6 +146,19 @@ async def test_the_keyboard_notices_a_trap(page: Page, site: Site) -> None:
         await tab_through(page, most=5)
 
 
+async def test_what_does_not_fit_is_found(page: Page, site: Site) -> None:
+    """What is wider than the window is named once, by its outermost part; what scrolls or is closed is no fault."""
+    wide = '<p style="width: 3000px" class="wide"><b>{}</b></p>'
+    await load(
+        page,
+        site,
+        f"{wide.format('out')}<div style='overflow-x: auto'>{wide.format('scrolled')}</div>"
+        f"<details><summary>More</summary>{wide.format('closed')}</details>",
+    )
+
+    assert await sticks_out(page) == ["p.wide: out"]
+
+
 async def test_chinese_has_glyphs(page: Page, site: Site) -> None:
     """Two characters do not look the same: without a font each would be the same empty box."""
     await load(page, site)
@@ -170,3 +187,21 @@ async def test_a_look_is_what_the_page_sees(browser: Browser, site: Site, look: 
         await load(page, site)
 
         assert Look(**await page.evaluate(asked)) == look
+
+
+def sizes_of_pictures(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return width and height of each PNG file, which has them, of four bytes each, at the same place."""
+    return {path.stem: struct.unpack(">II", path.read_bytes()[16:24]) for path in folder.iterdir()}
+
+
+async def test_pictures_are_taken_of_the_looks_that_are_wanted(
+    browser: Browser, console_stack: ConsoleStack, tmp_path: Path
+) -> None:
+    """Each is named as its page and look, is as wide as the window, and at least as high."""
+    parts = ["login-dark-zh-CN-360", "overview-light-en-1280"]
+    await Photographer(browser, console_stack, tmp_path, parts).take_all()
+    sizes = sizes_of_pictures(tmp_path)
+
+    assert set(sizes) == set(parts)
+    assert [sizes[part][0] for part in parts] == [360, 1280]
+    assert min(height for _, height in sizes.values()) >= 800

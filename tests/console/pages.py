@@ -1,0 +1,59 @@
+"""The pages that people see, in one list: for pictures, and for what must hold of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.console.stack import ConsoleStack
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page of the console: its name in file names and test ids, and where it is."""
+
+    name: str
+    path: Callable[[ConsoleStack], str]
+
+    def __str__(self) -> str:
+        """Name it."""
+        return self.name
+
+
+def _at(path: str) -> Callable[[ConsoleStack], str]:
+    return lambda _: path
+
+
+def _request(state: str) -> Shown:
+    return Shown(f"request-{state.replace('_', '-')}", lambda stack: f"/requests/{stack.requests[state]}")
+
+
+#: What those without a key see.
+OUTSIDE = (Shown("login", _at("/login")),)
+
+#: What an admin sees: one page of each kind, of which everything must hold that holds of all.
+INSIDE = (
+    Shown("overview", _at("/")),
+    Shown("requests", _at("/requests")),
+    Shown("requests-none", _at("/requests?item=no-such-item")),
+    _request("partly_released"),
+    _request("needs_attention"),
+    _request("waiting_paused"),
+)
+
+#: More of the same kinds, and pages that have tests of their own: for pictures.
+MORE = (
+    *map(
+        _request,
+        (
+            "released",
+            "rejected",
+            "failed",
+            "in_doubt",
+            "waiting_breaker",
+            "waiting_for_its_time",
+            "cancelled",
+            "expired",
+        ),
+    ),
+    Shown("docs", _at("/docs")),
+    Shown("problem", _at("/problems/item-conflict")),
+)
