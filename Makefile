@@ -35,8 +35,9 @@ test: $(INSTALLED) ## Run all checks and the test suite
 	@$(MAKE) --no-print-directory browser || echo "Tests that need a browser will be skipped."
 	$(BIN)/python -m pytest $(PARALLEL)
 
+# libatomic1 is for Playwright's driver.
 browser: $(INSTALLED) ## Fetch Chromium and Chinese glyphs for the tests, into .venv-tools
-	@$(BIN)/python tests/tools/debian_packages.py chromium fonts-wqy-microhei
+	@$(BIN)/python tests/tools/debian_packages.py chromium fonts-wqy-microhei libatomic1
 
 screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="overview dark-en-1280"
 	-@$(MAKE) --no-print-directory browser

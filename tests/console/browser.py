@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+import pytest
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.tools.debian_packages import STORE
 
@@ -29,9 +30,18 @@ def find_chromium() -> Path | None:
 @asynccontextmanager
 async def running_browser(chromium: Path) -> AsyncIterator[Browser]:
     """Run a Chromium without a window; it ends with the block."""
-    async with async_playwright() as playwright:
+    playwright = await _start_playwright()
+    try:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            yield browser
-        finally:
-            await browser.close()
+        yield browser
+        await browser.close()
+    finally:
+        await playwright.stop()
+
+
+async def _start_playwright() -> Playwright:
+    """Start its driver, which needs a library that a bare machine has not; nothing else shall find that there."""
+    with pytest.MonkeyPatch.context() as environment:
+        if STORE.libraries:
+            environment.setenv("LD_LIBRARY_PATH", STORE.libraries)
+        return await async_playwright().start()

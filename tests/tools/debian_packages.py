@@ -84,6 +84,13 @@ class Store:
         """Return the path by which a program is started; it is there once its package was fetched."""
         return self.folder / "bin" / name
 
+    @property
+    def libraries(self) -> str:
+        """The folders of all libraries that were fetched, as LD_LIBRARY_PATH names them; empty if there are none."""
+        places = (self._root / top for top in ("lib", "usr/lib"))
+        folders = {library.parent for place in places for library in place.glob("**/lib*.so*")}
+        return ":".join(map(str, sorted(folders)))
+
     def fetch(self, packages: Sequence[str]) -> None:
         """Make programs and fonts of the packages ready for use, unless they are.
 
@@ -129,16 +136,11 @@ class Store:
                     self._wrap(Path(name), {})
 
     def _wrap_fetched(self) -> None:
-        libraries = ":".join(map(str, self._library_folders()))
+        environment = {"LD_LIBRARY_PATH": self.libraries}
         for program in self._root.glob("usr/bin/*"):
             # What is started in usr/bin may be a script that knows only the place of an installed package.
             binary = self._root / "usr/lib" / program.name / program.name
-            self._wrap(binary if binary.is_file() else program, {"LD_LIBRARY_PATH": libraries})
-
-    def _library_folders(self) -> list[Path]:
-        """Return all folders with libraries: some packages keep theirs in one of their own."""
-        places = (self._root / top for top in ("lib", "usr/lib"))
-        return sorted({library.parent for place in places for library in place.glob("**/lib*.so*")})
+            self._wrap(binary if binary.is_file() else program, environment)
 
     def _wrap(self, program: Path, environment: Mapping[str, str]) -> None:
         fonts = {"FONTCONFIG_FILE": str(self.folder / "fonts.conf")}
