@@ -72,9 +72,7 @@ FROM unnest(
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, not_before, deadline
 )
 ORDER BY g.project_id, g.workspace, g.pending_item_id
-ON CONFLICT (project_id, workspace, pending_item_id)
-WHERE holder_id IS NULL AND state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
-DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING request_id, position
 """
 
