@@ -17,6 +17,8 @@ OF_WHAT_IS_UNDER_WAY = frozenset(
     {
         "release_items_waiting_places",
         "release_items_waiting_deadline",
+        "release_items_untaken_places",
+        "release_items_untaken_deadlines",
         "batches_sealed",
         "batches_sealed_by_workspace",
         "batches_refused",
