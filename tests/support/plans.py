@@ -15,8 +15,6 @@ GROWING = frozenset({"release_requests", "release_items", "batches", "attempts",
 #: Indexes of what is under way alone: to read all of one is to read what waits.
 OF_WHAT_IS_UNDER_WAY = frozenset(
     {
-        "release_items_waiting_places",
-        "release_items_waiting_deadline",
         "release_items_untaken_places",
         "release_items_untaken_deadlines",
         "batches_sealed",

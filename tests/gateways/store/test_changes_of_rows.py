@@ -52,6 +52,23 @@ async def test_a_request_that_is_sent_needs_no_new_entries_in_indexes(database_u
     assert (row["changed"], row["in_place"]) == (3, 3)
 
 
+async def test_an_item_that_is_released_needs_no_new_entries_in_indexes(database_url: str) -> None:
+    """Of its two changes, into a batch and to the end, the second is written beside the row alone."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await accept_group(connection, [a_request("1", "2"), a_request("3")])
+            batch = await a_batch(connection)
+            await connection.execute("UPDATE release_items SET state = 'releasing', batch_id = $1", batch)
+            await connection.execute("UPDATE release_items SET state = 'released'")
+            row = await connection.fetchrow(HOW_MANY_IN_PLACE, "release_items")
+    finally:
+        await connection.close()
+
+    assert row is not None
+    assert (row["changed"], row["in_place"]) == (6, 3)
+
+
 @pytest.mark.parametrize(
     ("state", "is_free"),
     [("needs_attention", False), ("released", False), ("rejected", True), ("failed", True)],
