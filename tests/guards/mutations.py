@@ -185,9 +185,9 @@ MUTATIONS = (
     ),
     Mutation(
         guard="a pending item has one live holder",
-        file="migrations/0001_release_requests.sql",
-        old="CREATE UNIQUE INDEX release_items_one_live_holder",
-        new="CREATE INDEX release_items_one_live_holder",
+        file="migrations/0022_indexes_of_items.sql",
+        old="CREATE UNIQUE INDEX CONCURRENTLY release_items_one_holder",
+        new="CREATE INDEX CONCURRENTLY release_items_one_holder",
         test="tests/gateways/store/test_progress.py::test_two_live_holders_are_refused_by_the_database",
     ),
     Mutation(

@@ -56,14 +56,16 @@ FROM standing
 _REQUESTS: LiteralString = """
 INSERT INTO release_requests (
     id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id, approver_ids, batch_key, labels,
-    state, error, version, created_at, updated_at, finished_at, item_count
+    state, error, version, created_at, updated_at, finished_at, item_count,
+    rare_state
 )
 SELECT
     id, 'grown', md5('key' || n), sha256(n::text::bytea), 'project', workspace, applicant, '{approver}', batch_key,
     CASE n % 4 WHEN 0 THEN jsonb_build_object('run', 'run-' || n / 100) ELSE '{}'::jsonb END,
     CASE item_state WHEN 'waiting' THEN 'accepted' ELSE item_state::text END::request_state,
     error, CASE WHEN stands = 'waiting' THEN 1 WHEN is_sent THEN 3 ELSE 2 END, at, at,
-    CASE WHEN item_state IN ('released', 'rejected', 'failed', 'cancelled') THEN at END, items
+    CASE WHEN item_state IN ('released', 'rejected', 'failed', 'cancelled') THEN at END, items,
+    CASE WHEN item_state NOT IN ('waiting', 'releasing', 'released') THEN item_state::text END::request_state
 FROM plan ORDER BY n
 """
 
@@ -102,11 +104,12 @@ FROM batches ORDER BY id
 
 _ITEMS: LiteralString = """
 INSERT INTO release_items (
-    request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state, error
+    request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, batch_id, state, error,
+    is_free
 )
 SELECT
     id, position, 'project', workspace, (10000000 + 3 * n + position)::text, batch_key, 'normal', at,
-    CASE WHEN is_sent THEN batch_id END, item_state, error
+    CASE WHEN is_sent THEN batch_id END, item_state, error, item_state IN ('rejected', 'failed', 'cancelled')
 FROM plan CROSS JOIN generate_series(0, items - 1) AS position
 ORDER BY n, position
 """

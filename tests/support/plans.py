@@ -15,8 +15,8 @@ GROWING = frozenset({"release_requests", "release_items", "batches", "attempts",
 #: Indexes of what is under way alone: to read all of one is to read what waits.
 OF_WHAT_IS_UNDER_WAY = frozenset(
     {
-        "release_items_waiting_places",
-        "release_items_waiting_deadline",
+        "release_items_untaken_places",
+        "release_items_untaken_deadlines",
         "batches_sealed",
         "batches_sealed_by_workspace",
         "batches_refused",
@@ -135,11 +135,25 @@ class Explaining:
     async def _explain(self, statement: str, arguments: tuple[object, ...]) -> None:
         once = self.connection.transaction()
         await once.start()
+        await self.connection.execute(f"PREPARE explained AS {statement}")
+        values = await self._values(arguments)
         explained = await self.connection.fetchval(
-            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", *arguments
+            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE explained{values}"
         )
+        await self.connection.execute("DEALLOCATE explained")
         await once.rollback()
         self.seen.append((statement, scans_of(json.loads(explained)[0]["Plan"], leading={})))
+
+    async def _values(self, arguments: tuple[object, ...]) -> str:
+        """Write the arguments as SQL: for given ones EXPLAIN makes a plan of its own, which the service does not."""
+        types = await self.connection.fetchval(
+            "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'explained'"
+        )
+        written = [
+            await self.connection.fetchval(f"SELECT quote_nullable($1::{kind}::text)", argument)
+            for kind, argument in zip(types, arguments, strict=True)
+        ]
+        return f"({', '.join(written)})" if written else ""
 
 
 @asynccontextmanager

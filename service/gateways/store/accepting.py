@@ -82,9 +82,7 @@ WITH given AS (
     JOIN given AS g ON g.id = inserted.id
     CROSS JOIN unnest(g.items) WITH ORDINALITY AS i (pending_item_id, place)
     ORDER BY g.project_id, g.workspace, i.pending_item_id
-    ON CONFLICT (project_id, workspace, pending_item_id)
-    WHERE holder_id IS NULL AND state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
-    DO NOTHING
+    ON CONFLICT (pending_item_id, project_id, workspace) WHERE holder_id IS NULL AND NOT is_free DO NOTHING
     RETURNING request_id, position
 ), counted AS (
     SELECT request_id, array_agg(position) AS positions FROM held GROUP BY request_id

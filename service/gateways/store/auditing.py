@@ -22,7 +22,7 @@ BEGIN_AUDIT: LiteralString = """
 SELECT
     now() AS at, set_config('statement_timeout', $1, TRUE), set_config('work_mem', '64MB', TRUE),
     set_config('enable_seqscan', 'on', TRUE), set_config('enable_hashjoin', 'on', TRUE),
-    set_config('enable_mergejoin', 'on', TRUE)
+    set_config('enable_mergejoin', 'on', TRUE), set_config('plan_cache_mode', 'auto', TRUE)
 """
 
 

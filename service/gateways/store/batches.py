@@ -121,7 +121,7 @@ SELECT
     EXISTS (SELECT FROM release_items WHERE batch_id = $1 AND request_id <> ALL($2::uuid[])) AS has_others,
     EXISTS (
         SELECT FROM release_items AS i
-        WHERE i.batch_key = b.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
+        WHERE i.batch_key = b.batch_key AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
     )
     OR EXISTS (SELECT FROM batches AS s WHERE s.batch_key = b.batch_key AND s.state = 'sealed')
     OR EXISTS (SELECT FROM batches AS r WHERE r.batch_key = b.batch_key AND r.state = 'refused') AS has_more

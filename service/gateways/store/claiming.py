@@ -43,7 +43,8 @@ WITH overtaken AS (
     SELECT i.id, i.request_id, i.pending_item_id
     FROM release_items AS i
     WHERE
-        i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= now() - $4::interval
+        i.batch_key = $1 AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
+        AND i.due_from <= now() - $4::interval
         AND coalesce(i.deadline > clock_timestamp(), TRUE)
     ORDER BY i.due_from, i.id
     LIMIT $3
@@ -52,7 +53,8 @@ WITH overtaken AS (
     SELECT i.id, i.request_id, i.pending_item_id
     FROM release_items AS i
     WHERE
-        i.batch_key = $1 AND i.state = 'waiting' AND i.holder_id IS NULL AND i.due_from <= clock_timestamp()
+        i.batch_key = $1 AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
+        AND i.due_from <= clock_timestamp()
         AND coalesce(i.deadline > clock_timestamp(), TRUE)
         AND i.id <> ALL(ARRAY(SELECT o.id FROM overtaken AS o))
     ORDER BY i.priority, i.id

@@ -24,7 +24,7 @@ class Expired:
 EXPIRE_ITEMS: LiteralString = """
 WITH late AS (
     SELECT id FROM release_items
-    WHERE state = 'waiting' AND deadline <= now()
+    WHERE batch_id IS NULL AND NOT is_free AND deadline <= now()
     ORDER BY id
     LIMIT 1000
     FOR NO KEY UPDATE SKIP LOCKED

@@ -72,9 +72,7 @@ FROM unnest(
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, not_before, deadline
 )
 ORDER BY g.project_id, g.workspace, g.pending_item_id
-ON CONFLICT (project_id, workspace, pending_item_id)
-WHERE holder_id IS NULL AND state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
-DO NOTHING
+ON CONFLICT (pending_item_id, project_id, workspace) WHERE holder_id IS NULL AND NOT is_free DO NOTHING
 RETURNING request_id, position
 """
 
@@ -109,7 +107,8 @@ SELECT
 FROM unnest($1::text[], $2::text[], $3::text[]) AS g (project_id, workspace, pending_item_id)
 JOIN release_items AS i
     ON i.project_id = g.project_id AND i.workspace = g.workspace AND i.pending_item_id = g.pending_item_id
-    AND i.holder_id IS NULL AND i.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
+    AND i.holder_id IS NULL AND NOT i.is_free
+    AND i.pending_item_id = ANY($3::text[]) -- or all holders are read where statistics are old
 JOIN release_requests AS r ON r.id = i.request_id
 ORDER BY i.id
 FOR SHARE OF i

@@ -93,7 +93,7 @@ WITH sealed AS (
 ), place AS (
     (
         SELECT project_id, workspace FROM release_items
-        WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL
+        WHERE batch_key = $1 AND batch_id IS NULL AND NOT is_free AND holder_id IS NULL
         LIMIT 1
     )
     UNION ALL
@@ -109,7 +109,8 @@ WITH sealed AS (
     SELECT due_from, deadline
     FROM release_items
     WHERE
-        batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from <= clock_timestamp()
+        batch_key = $1 AND batch_id IS NULL AND NOT is_free AND holder_id IS NULL
+        AND due_from <= clock_timestamp()
         AND coalesce(deadline > clock_timestamp(), TRUE)
     ORDER BY priority, id
     LIMIT coalesce((SELECT max_items FROM settled), $2::integer)
@@ -123,7 +124,8 @@ SELECT
     (SELECT min(deadline) FROM due) AS nearest_deadline,
     (
         SELECT due_from FROM release_items
-        WHERE batch_key = $1 AND state = 'waiting' AND holder_id IS NULL AND due_from > clock_timestamp()
+        WHERE batch_key = $1 AND batch_id IS NULL AND NOT is_free AND holder_id IS NULL
+            AND due_from > clock_timestamp()
         ORDER BY due_from LIMIT 1
     ) AS next_due,
     (SELECT min(sealed_from) FROM sealed) AS sealed_from,
@@ -181,7 +183,7 @@ OVERDUE_KEYS: LiteralString = """
 WITH RECURSIVE waiting_keys AS (
     (
         SELECT batch_key, project_id, workspace FROM release_items
-        WHERE state = 'waiting' AND holder_id IS NULL
+        WHERE batch_id IS NULL AND NOT is_free AND holder_id IS NULL
         ORDER BY batch_key LIMIT 1
     )
     UNION ALL
@@ -189,7 +191,7 @@ WITH RECURSIVE waiting_keys AS (
     FROM waiting_keys AS k
     CROSS JOIN LATERAL (
         SELECT i.batch_key, i.project_id, i.workspace FROM release_items AS i
-        WHERE i.state = 'waiting' AND i.holder_id IS NULL AND i.batch_key > k.batch_key
+        WHERE i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL AND i.batch_key > k.batch_key
         ORDER BY i.batch_key LIMIT 1
     ) AS n
 )
@@ -202,7 +204,7 @@ WHERE
     AND EXISTS (
         SELECT FROM release_items AS i
         WHERE
-            i.batch_key = k.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
+            i.batch_key = k.batch_key AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
             AND i.due_from < now() - $1::interval - coalesce(w.linger, $4::interval)
     )
 UNION

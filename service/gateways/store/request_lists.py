@@ -66,7 +66,13 @@ _CONDITIONS: LiteralString = """
     )
     AND (
         $7::text IS NULL
-        OR r.id = ANY(ARRAY(SELECT i.request_id FROM release_items AS i WHERE i.pending_item_id = $7))
+        OR r.id = ANY(ARRAY(
+            SELECT i.request_id FROM release_items AS i
+            WHERE i.pending_item_id = $7 AND i.holder_id IS NULL AND NOT i.is_free
+            UNION ALL
+            SELECT i.request_id FROM release_items AS i
+            WHERE i.pending_item_id = $7 AND (i.holder_id IS NOT NULL OR i.is_free)
+        ))
     )
     AND ($8::jsonb IS NULL OR (r.labels <> '{}' AND r.labels @> $8))
     AND ($9::text IS NULL OR r.idempotency_key = $9)

@@ -68,7 +68,8 @@ SELECT
 FROM release_items AS i
 JOIN release_items AS h
     ON h.project_id = i.project_id AND h.workspace = i.workspace AND h.pending_item_id = i.pending_item_id
-    AND h.holder_id IS NULL AND h.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
+    AND h.holder_id IS NULL AND NOT h.is_free
+    AND h.pending_item_id = ANY(ARRAY(SELECT o.pending_item_id FROM release_items AS o WHERE o.request_id = $1))
 JOIN release_requests AS r ON r.id = h.request_id
 WHERE i.request_id = $1
 ORDER BY h.id

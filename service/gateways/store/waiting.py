@@ -13,7 +13,7 @@ from service.gateways.store.database import Connection
 COUNT_WAITING: LiteralString = """
 SELECT project_id, workspace, count(*) AS waiting
 FROM release_items
-WHERE state = 'waiting'
+WHERE batch_id IS NULL AND NOT is_free
 GROUP BY project_id, workspace
 """
 
@@ -30,14 +30,15 @@ COUNT_WAITING_AT: LiteralString = """
 SELECT g.project_id, g.workspace, (
     SELECT count(*) FROM (
         SELECT 1 FROM release_items AS i
-        WHERE i.state = 'waiting' AND i.project_id = g.project_id AND i.workspace = g.workspace
+        WHERE
+            i.batch_id IS NULL AND NOT i.is_free AND i.project_id = g.project_id AND i.workspace = g.workspace
         LIMIT $3::bigint
     ) AS w
 ) AS waiting
 FROM unnest($1::text[], $2::text[]) AS g (project_id, workspace)
 """
 COUNT_ALL_WAITING: LiteralString = """
-SELECT count(*) FROM (SELECT 1 FROM release_items WHERE state = 'waiting' LIMIT $1::bigint) AS w
+SELECT count(*) FROM (SELECT 1 FROM release_items WHERE batch_id IS NULL AND NOT is_free LIMIT $1::bigint) AS w
 """
 
 

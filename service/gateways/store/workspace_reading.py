@@ -43,33 +43,38 @@ class WorkspaceView:
     hold: Hold | None
 
 
-# Which workspaces there are, in order: those with an item that lives or was released, found by one index look-up
-# each, in the order of the index, and those of which something is settled.
+# Which workspaces there are, in order: those with an item that lives or was released, which waits or is in a batch, and
+# those of which something is settled. One look-up in two indexes finds the next.
 LIST_PLACES: LiteralString = """
 WITH RECURSIVE used AS (
-    (
-        SELECT i.project_id, i.workspace FROM release_items AS i
-        WHERE
-            i.holder_id IS NULL AND i.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
-            AND (i.project_id, i.workspace) > ($1, $2)
-        ORDER BY i.project_id, i.workspace LIMIT 1
-    )
+    SELECT $1::text AS project_id, $2::text AS workspace
     UNION ALL
     SELECT n.project_id, n.workspace
     FROM used AS u
     CROSS JOIN LATERAL (
-        SELECT i.project_id, i.workspace FROM release_items AS i
-        WHERE
-            i.holder_id IS NULL AND i.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
-            AND (i.project_id, i.workspace) > (u.project_id, u.workspace)
-        ORDER BY i.project_id, i.workspace LIMIT 1
+        (
+            SELECT i.project_id, i.workspace FROM release_items AS i
+            WHERE
+                i.batch_id IS NULL AND NOT i.is_free AND (i.project_id, i.workspace) > (u.project_id, u.workspace)
+            ORDER BY i.project_id, i.workspace LIMIT 1
+        )
+        UNION ALL
+        (
+            SELECT b.project_id, b.workspace FROM batches AS b
+            WHERE
+                b.state NOT IN ('rejected', 'failed', 'split')
+                AND (b.project_id, b.workspace) > (u.project_id, u.workspace)
+            ORDER BY b.project_id, b.workspace LIMIT 1
+        )
+        ORDER BY project_id, workspace LIMIT 1
     ) AS n
 )
 SELECT p.project_id, p.workspace
 FROM (
     (
         SELECT u.project_id, u.workspace FROM used AS u
-        WHERE u.project_id || '/' || u.workspace LIKE ANY($3::text[])
+        WHERE
+            u.project_id || '/' || u.workspace LIKE ANY($3::text[]) AND (u.project_id, u.workspace) > ($1, $2)
         LIMIT $4
     )
     UNION
@@ -118,8 +123,8 @@ LEFT JOIN LATERAL (
         SELECT i.batch_key, count(*) AS count, min(i.due_from) AS oldest
         FROM release_items AS i
         WHERE
-            i.project_id = p.project_id AND i.workspace = p.workspace AND i.state = 'waiting'
-            AND i.holder_id IS NULL
+            i.project_id = p.project_id AND i.workspace = p.workspace AND i.batch_id IS NULL
+            AND NOT i.is_free AND i.holder_id IS NULL
         GROUP BY i.batch_key
     ) AS i
     LEFT JOIN holds AS h ON h.batch_key = i.batch_key AND h.until > now() - interval '1 second'

@@ -83,7 +83,7 @@ LIFT_HOLDS: LiteralString = """
 DELETE FROM holds
 WHERE batch_key IN (
     SELECT batch_key FROM release_items
-    WHERE project_id = $1 AND workspace = $2 AND state = 'waiting' AND holder_id IS NULL
+    WHERE project_id = $1 AND workspace = $2 AND batch_id IS NULL AND NOT is_free AND holder_id IS NULL
     UNION
     SELECT batch_key FROM batches WHERE project_id = $1 AND workspace = $2 AND state = 'sealed'
 )
@@ -99,7 +99,7 @@ async def lift_holds(connection: Connection, place: Place) -> None:
 KEYS_WITH_WORK: LiteralString = """
 SELECT batch_key FROM (
     SELECT batch_key, min(due_from) AS since FROM release_items
-    WHERE project_id = $1 AND workspace = $2 AND state = 'waiting' AND holder_id IS NULL
+    WHERE project_id = $1 AND workspace = $2 AND batch_id IS NULL AND NOT is_free AND holder_id IS NULL
     GROUP BY batch_key
     UNION ALL
     SELECT batch_key, created_at AS since FROM batches

@@ -212,7 +212,7 @@ async def expire(connection: Connection, _sample: Sample) -> None:
     )
     await expiring.take_over_expired(connection, error=ERROR, settle=MINUTE)
     await connection.execute(
-        "UPDATE release_items SET deadline = now() WHERE state = 'waiting' AND holder_id IS NULL"
+        "UPDATE release_items SET deadline = now() WHERE batch_id IS NULL AND NOT is_free AND holder_id IS NULL"
     )
     expired = await expiring.expire_items(connection, error=ERROR)
     assert len(expired.item_ids) > 1
@@ -365,8 +365,8 @@ NOT_USED_HERE = (
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
-#: Planned so only before the first ANALYZE, and used only for items that are not free, and for batches in doubt.
-NOT_ON_EMPTY_TABLES = ("holding.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS", "leases.EXTEND_LOANS")
+#: Planned so only before the first ANALYZE, and used only for batches in doubt.
+NOT_ON_EMPTY_TABLES = ("leases.EXTEND_LOANS",)
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",

@@ -385,5 +385,5 @@ async def test_two_live_holders_are_refused_by_the_database(database: Database) 
     async with database.connection() as connection:
         await add_request(connection, ["1"])
 
-        with pytest.raises(asyncpg.UniqueViolationError, match="release_items_one_live_holder"):
+        with pytest.raises(asyncpg.UniqueViolationError, match="release_items_one_holder"):
             await add_request(connection, ["1"])
