@@ -57,7 +57,7 @@ class RequestCalls(Caller):
     """Hand release requests in, look at them, wait for them, end or repeat them."""
 
     async def submit(
-        self, *, idempotency_key: str | None = None, wait: float | None = None, **body: Unpack[RequestBody]
+        self, /, *, idempotency_key: str | None = None, wait: float | None = None, **body: Unpack[RequestBody]
     ) -> ReleaseRequest:
         """Hand in a release request, and return it.
 

@@ -1,32 +1,20 @@
-import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from service.client import ReleaseClient
-from tests.support.emulator import UNLIMITED
+from tests.main_job.conftest import StackWith, stack, stack_with
 from tests.support.intermediary import Intermediary
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import Stack
+
+__all__ = ["stack", "stack_with"]
 
 
 @pytest.fixture
-async def quiet_stack(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Stack]:
+async def quiet_stack(stack_with: StackWith) -> AsyncIterator[Stack]:
     """An HTTP process without a worker: what is handed in waits."""
-    async with running_stack(
-        database_url=database_url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
-    ) as stack:
+    async with stack_with() as stack:
         await stack.start_api()
-        yield stack
-
-
-@pytest.fixture
-async def stack(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Stack]:
-    """A worker, an HTTP process, and a vendor without limits."""
-    async with running_stack(
-        database_url=database_url, redis_url=redis_url, directory=tmp_path, faults=UNLIMITED
-    ) as stack:
-        await asyncio.gather(stack.start_api(), stack.start_worker())
         yield stack
 
 

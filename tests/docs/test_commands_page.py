@@ -1,0 +1,83 @@
+"""docs/commands.md: its table has every command, and its shell lines work as they stand."""
+
+import json
+import shlex
+import sys
+
+import click
+import pytest
+
+from service.cli import main
+from service.commands.lazy import LazyGroup
+from tests.docs.conftest import RunningUp
+from tests.docs.examples import shell
+from tests.docs.markdown import REPOSITORY, Page
+
+PAGE = Page.read("docs/commands.md")
+#: The program as it is installed, with this code.
+PROGRAM = f"""batch-release() {{
+  PYTHONPATH={shlex.quote(str(REPOSITORY))} {shlex.quote(sys.executable)} -m service "$@"
+}}
+"""
+
+
+def run_as_shown(up: RunningUp, heading: str) -> str:
+    """Run the shell lines below a heading, and return what they print."""
+    (setting,) = PAGE.section("Calling a service").blocks_of("sh")
+    (lines,) = PAGE.section(heading).blocks_of("sh")[-1:]
+    script = setting.replace("http://127.0.0.1:8080", up.url) + PROGRAM.replace(
+        "batch-release", "batch_release"
+    )
+    return shell(script + lines.replace("batch-release", "batch_release"), directory=up.directory)
+
+
+def test_every_command_is_in_the_table() -> None:
+    """All commands in their order, and the parts of those that have some."""
+    rows = PAGE.rows()
+    commands = main.list_commands(click.Context(main))
+    table = [row for row in rows if row[0] in commands]
+
+    assert [row[0] for row in table] == commands
+    for name, does in table:
+        command = main.get_command(click.Context(main), name)
+        if isinstance(command, click.Group):
+            assert [f"`{part}`" for part in command.commands] == does.partition(": ")[2].split(", ")
+
+
+def test_a_submission_works_as_shown(up: RunningUp) -> None:
+    """Two items are released, and it exits 0."""
+    (line,) = PAGE.section("Handing in").blocks_of("sh")[:1]
+    (setting,) = PAGE.section("Calling a service").blocks_of("sh")
+    script = setting.replace("http://127.0.0.1:8080", up.url) + PROGRAM.replace(
+        "batch-release", "batch_release"
+    )
+    printed = shell(
+        script + line.replace("batch-release", "batch_release").rstrip() + " -o json", directory=up.directory
+    )
+
+    assert json.loads(printed)["state"] == "released"
+
+
+@pytest.mark.parametrize("heading", ["Handing in", "Workspaces", "Many at once"])
+def test_the_other_lines_work_as_shown(up: RunningUp, heading: str) -> None:
+    """Each exits 0."""
+    assert run_as_shown(up, heading)
+
+
+def test_the_lines_of_the_readme_work_as_shown(up: RunningUp) -> None:
+    """They hand a request in, wait for it, and list it."""
+    section = Page.read("README.md").section("By command, and from Python")
+    (lines,) = section.blocks_of("sh")
+    script = lines.replace("http://127.0.0.1:8080", up.url).replace("batch-release", "batch_release")
+    printed = shell(PROGRAM.replace("batch-release", "batch_release") + script, directory=up.directory)
+
+    assert "released  " in printed
+
+
+def test_commands_are_in_the_sections_of_the_help() -> None:
+    """The help shows each command once, and loading them all works."""
+    assert isinstance(main, LazyGroup)
+    shown = [name for names in main.sections.values() for name in names]
+
+    assert len(shown) == len(set(shown))
+    assert all(name in main.get_help(click.Context(main)) for name in shown)
