@@ -42,6 +42,7 @@ SECTIONS: Sections = {
     "Look after": {
         "migrate": "service.commands.upkeep:migrate",
         "audit": "service.commands.upkeep:audit",
+        "doctor": "service.commands.doctor.command:doctor",
         "keys": "service.commands.key_commands:keys",
         "completion": "service.commands.completing:completion",
     },

@@ -9,6 +9,7 @@ import pytest
 
 from service.cli import main
 from service.commands.lazy import LazyGroup
+from tests.commands.test_doctor import CHECKS
 from tests.docs.conftest import RunningUp
 from tests.docs.examples import shell
 from tests.docs.markdown import REPOSITORY, Page
@@ -81,3 +82,8 @@ def test_commands_are_in_the_sections_of_the_help() -> None:
 
     assert len(shown) == len(set(shown))
     assert all(name in main.get_help(click.Context(main)) for name in shown)
+
+
+def test_every_check_of_the_doctor_is_in_the_table() -> None:
+    """The checks that a good setup passes are those of the table, in order."""
+    assert [row[0] for row in PAGE.section("Doctor").rows()] == CHECKS

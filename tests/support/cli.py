@@ -40,7 +40,7 @@ class Cli:
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.environment = environment
-        self._directory = directory
+        self.directory = directory
 
     async def run(self, *arguments: str, within: float = 30.0, **environment: str) -> Done:
         """Run a command to its end."""
@@ -51,7 +51,7 @@ class Cli:
     def start(self, *arguments: str, **environment: str) -> ServiceProcess:
         """Start a command."""
         return ServiceProcess(
-            *arguments, environment={**self.environment, **environment}, directory=self._directory
+            *arguments, environment={**self.environment, **environment}, directory=self.directory
         )
 
 

@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _IMPORTED = (
     "service.app",
     "service.cli",
+    "service.commands.doctor.command",
     "service.commands.key_commands",
     "service.commands.remote.batches",
     "service.commands.remote.operations",

@@ -1,7 +1,5 @@
 """Prints answers: for people with ages and colours, for programs as the service wrote them."""
 
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +8,7 @@ import click
 import orjson
 
 from service.client.reading import Resource
-from service.commands.output import Table, write_table
+from service.commands.output import Table, has_colours, write_table
 from service.commands.remote.ages import age_of, now
 from service.core.wording import escaped
 
@@ -38,7 +36,7 @@ def show_table(table: Table, output: str) -> None:
     for row in (plain.columns, *plain.rows):
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         coloured = map(_coloured, plain.columns, row, padded)
-        click.echo("  ".join(coloured).rstrip(), color=_has_colours())
+        click.echo("  ".join(coloured).rstrip(), color=has_colours())
 
 
 def show_members(members: Mapping[str, Any]) -> None:
@@ -46,7 +44,7 @@ def show_members(members: Mapping[str, Any]) -> None:
     given = {name: _human_cell(value) for name, value in members.items() if value not in (None, (), {})}
     longest = max(map(len, given))
     for name, text in given.items():
-        click.echo(f"{name.ljust(longest)}  {_coloured(name, text, text)}", color=_has_colours())
+        click.echo(f"{name.ljust(longest)}  {_coloured(name, text, text)}", color=has_colours())
 
 
 def show_json(document: Any) -> None:  # noqa: ANN401 - any JSON
@@ -57,10 +55,6 @@ def show_json(document: Any) -> None:  # noqa: ANN401 - any JSON
 def note(sentence: str) -> None:
     """Say something beside the output."""
     click.echo(sentence, err=True)
-
-
-def _has_colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _coloured(column: str, text: str, padded: str) -> str:
