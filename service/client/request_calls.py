@@ -10,6 +10,7 @@ from uuid import uuid4
 import orjson
 
 from service.client.base import Caller, page_after_page, path_of, query_of
+from service.client.errors import ReleaseError
 from service.client.records import Event, ReleaseRequest, Submitted
 from service.client.retries import Call
 from service.client.watching import Watch
@@ -65,11 +66,13 @@ class RequestCalls(Caller):
 
         Args:
             idempotency_key: Your own name for the request; by default one is made for this call.
-            wait: Seconds to wait for its end; when they are up, the request is returned as it stands then.
+            wait: Seconds to wait for its end; when they are up, the request is returned as it stands then. The key
+                must have the scope ``read`` for it.
             body: The members of the request.
 
         Raises:
-            ReleaseError: it was refused; or no answer came, and it may be accepted or not.
+            ReleaseError: it was refused; or no answer came, and it may be accepted or not. If it was accepted and
+                cannot be waited for, the problem has its id as ``release_request_id``.
         """
         key = idempotency_key or str(uuid4())
         call = Call(method="POST", path=REQUESTS, body=orjson.dumps(body), headers={"Idempotency-Key": key})
@@ -185,6 +188,10 @@ class RequestCalls(Caller):
                     pass
         except TimeoutError:
             return seen
+        except ReleaseError as error:
+            # It is accepted all the same, and its caller knows no other name of it.
+            problem = {**error.problem, "release_request_id": request.id}
+            raise ReleaseError(problem, retry_after=error.retry_after) from None
         return seen
 
 

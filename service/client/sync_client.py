@@ -110,7 +110,8 @@ class SyncReleaseClient:
             while entry := self.run(_next_of(entries)):
                 yield entry[0]
         finally:
-            self.run(entries.aclose())
+            if self._loop is not None:
+                self.run(entries.aclose())
 
     submit = _blocking(ReleaseClient.submit)
     submit_many = _blocking(ReleaseClient.submit_many)

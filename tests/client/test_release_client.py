@@ -1,11 +1,15 @@
 """The client library against the service, on a good day."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from service.client import ReleaseClient, ReleaseError, SyncReleaseClient
-from tests.support.stack import Stack, body
+from tests.main_job.conftest import StackWith
+from tests.support.cli import Cli
+from tests.support.sql import fetch_value
+from tests.support.stack import Stack, body, free_port
 
 
 async def test_a_request_goes_its_way(stack: Stack) -> None:
@@ -105,6 +109,36 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     """Before anything is sent."""
     with pytest.raises(ValueError, match="expected an address such as"):
         ReleaseClient(url)
+
+
+async def test_who_may_not_read_is_told_which_request_was_accepted(
+    stack_with: StackWith, tmp_path: Path
+) -> None:
+    """A key that only submits cannot wait; the error has the id, so that nothing is handed in twice."""
+    async with stack_with(RELEASE_AUTH="keys") as stack:
+        await stack.start_api()
+        options = ("keys", "create", "--name", "n", "--scope", "submit", "--workspace", "*/*", "-o", "json")
+        created = await Cli(tmp_path, **stack.environment).run(*options)
+        async with ReleaseClient(stack.url, created.json["key"]) as client:
+            with pytest.raises(ReleaseError, match="forbidden") as raised:
+                await client.submit(**body("1"), wait=5)
+        accepted = await fetch_value(stack.database_url, "SELECT id::text FROM release_requests")
+
+    assert raised.value.problem["release_request_id"] == accepted
+
+
+async def test_a_netrc_and_a_proxy_of_the_machine_do_not_matter(
+    quiet_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry of a .netrc is no key of ours, and this machine is reached without a proxy."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    async with ReleaseClient(quiet_stack.url, "a-key", retry_for=0) as client:
+        request = await client.submit(**body("1"))
+
+    assert request.state == "accepted"
 
 
 async def test_the_blocking_client_works_with_a_loop_around_it(stack: Stack) -> None:

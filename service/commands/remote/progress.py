@@ -55,16 +55,20 @@ class Progress:
         click.echo(_CLEAR_LINE + f"{self._line}, {span_of(passed)}"[:width], err=True, nl=False)
 
 
-async def wait_for(client: ReleaseClient, request_id: str, *, seconds: float | None) -> ReleaseRequest:
-    """Wait until a request is done, and show how it comes along.
+async def wait_for(
+    client: ReleaseClient, request_id: str, *, seconds: float | None, seen: ReleaseRequest | None = None
+) -> ReleaseRequest:
+    """Wait until a request is done, and show how it comes along; ``seen`` is how it stood.
 
     Raises:
         TimeoutError: it is not done after so many seconds.
         ReleaseError: there is none of this id, or the service stays away.
     """
     progress = Progress()
-    request = None
+    request = seen
     try:
+        if seen is not None:
+            progress.update(seen)
         async with running(progress.tick()), aclosing(client.watch(request_id, seconds)) as changes:
             async for request in changes:
                 progress.update(request)

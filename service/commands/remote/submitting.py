@@ -102,7 +102,7 @@ async def _submit_one(remote: Remote, body: dict[str, Any], how: How) -> int:
         raise ConfigurationError("--json: expected no member wait, which no body has; --wait waits")
     request = await remote.client.submit(**body, idempotency_key=key)
     if how.is_waiting:
-        request = await wait_for(remote.client, request.id, seconds=how.timeout)
+        request = await wait_for(remote.client, request.id, seconds=how.timeout, seen=request)
     show_request(request, remote.output)
     return exit_of(request) if how.is_waiting else Exit.OK
 
