@@ -15,6 +15,7 @@ from tests.support.cli import Cli
 from tests.support.emulator import EmulatorProcess
 from tests.support.nursery import REPOSITORY
 from tests.support.servers import server_directory
+from tests.support.sql import fetch_value
 from tests.support.stack import free_port
 
 SECRET = EmulatorConfig().access_keys[DEFAULT_ACCESS_KEY]
@@ -57,7 +58,7 @@ def cli(tmp_path: Path, database_url: str, redis_url: str, emulator: EmulatorPro
 async def found_by(
     cli: Cli, *arguments: str, code: int, **environment: str
 ) -> dict[str, tuple[str, str, str]]:
-    """Run the doctor; returns verdict, detail and fix by check."""
+    """Run the doctor; returns status, detail and fix by check."""
     done = await Cli(cli.directory, **{**cli.environment, **environment}).run(
         "doctor", "-o", "json", *arguments
     )
@@ -65,20 +66,23 @@ async def found_by(
 
     assert (done.code, "Traceback" in done.stderr) == (code, False), done
     assert [secret for secret in secrets if secret in done.stdout + done.stderr] == []
-    findings = {one["check"]: (one["verdict"], one["detail"], one["fix"]) for one in done.json}
-    assert [check for check, (verdict, _, fix) in findings.items() if (verdict == "ok") == bool(fix)] == []
+    findings = {one["check"]: (one["status"], one["detail"], one["fix"]) for one in done.json}
+    assert [check for check, (status, _, fix) in findings.items() if (status == "ok") == bool(fix)] == []
     return findings
 
 
-async def test_a_good_setup_is_good(cli: Cli, emulator: EmulatorProcess) -> None:
+async def test_a_good_setup_is_good(cli: Cli, emulator: EmulatorProcess, database_url: str) -> None:
     """Every check is made; the vendor is asked once, with a read that it takes as signed."""
     findings = await found_by(cli, code=0)
     table = await cli.run("doctor")
     tsv = await cli.run("doctor", "-o", "tsv")
     calls = (await emulator.ledger())["calls"]
 
+    version = str(await fetch_value(database_url, "SHOW server_version")).split()[0]
+
     assert list(findings) == CHECKS
-    assert {check for check, (verdict, _, _) in findings.items() if verdict != "ok"} == {"redis keeps"}
+    assert findings["database"][1].startswith(f"PostgreSQL {version} at ")
+    assert {check for check, (status, _, _) in findings.items() if status != "ok"} == {"redis keeps"}
     assert findings["credentials"][1] == "an access key, from HUAWEICLOUD_SDK_AK in the environment"
     assert findings["endpoint"][1] == f"{emulator.url}, from RELEASE_VENDOR_URL"
     assert findings["redis"][1].startswith("Valkey 9.")
@@ -92,7 +96,7 @@ async def test_without_any_setting_it_says_which_are_needed(tmp_path: Path) -> N
     """Servers, credentials and region, each with what to set."""
     findings = await found_by(Cli(tmp_path), code=1)
 
-    assert {check for check, (verdict, _, _) in findings.items() if verdict == "fail"} == {
+    assert {check for check, (status, _, _) in findings.items() if status == "fail"} == {
         "database",
         "redis",
         "credentials",
@@ -182,11 +186,11 @@ async def test_a_vendor_on_a_bad_day_is_no_fault_of_the_setup(cli: Cli, emulator
 
 
 @pytest.mark.parametrize(
-    ("seconds", "code", "verdict", "words"),
+    ("seconds", "code", "status", "words"),
     [(1_200, 1, "fail", "ahead of"), (-120, 0, "warn", "behind"), (5, 0, "ok", "ahead of")],
 )
 async def test_a_clock_that_is_wrong_is_told(
-    cli: Cli, seconds: int, code: int, verdict: str, words: str
+    cli: Cli, seconds: int, code: int, status: str, words: str
 ) -> None:
     """By the date of the vendor's answer: a little is good, a minute a warning, a quarter of an hour too much."""
     path = f"{REPOSITORY / 'tests' / 'support' / 'skew'}:{REPOSITORY}"
@@ -194,9 +198,9 @@ async def test_a_clock_that_is_wrong_is_told(
     found, detail, _ = findings["clock"]
     number, _, rest = detail.partition(" s ")
 
-    assert (found, rest) == (verdict, f"{words} the vendor's")
+    assert (found, rest) == (status, f"{words} the vendor's")
     assert abs(int(number) - abs(seconds)) <= 3
-    assert (findings["signed read"][0] == "fail") == (verdict == "fail")
+    assert (findings["signed read"][0] == "fail") == (status == "fail")
 
 
 async def test_where_credentials_were_found_is_told(cli: Cli, tmp_path: Path) -> None:
@@ -240,12 +244,12 @@ def test_a_schema_that_was_edited_or_is_newer_is_told_apart() -> None:
 
     def judged(state: MigrationState) -> tuple[str, str]:
         found = judge_schema([MigrationStatus(version="0099", name="n", state=state)])
-        return found.verdict.value, found.detail
+        return found.status.value, found.detail
 
     assert judged(MigrationState.APPLIED) == ("ok", "up to date, at 0099")
     assert judged(MigrationState.EDITED)[0] == "fail"
     assert judged(MigrationState.UNKNOWN) == ("warn", "0099 applied by a newer version")
-    assert judge_memory({"maxmemory": 1, "maxmemory_policy": "noeviction"}).verdict.value == "ok"
+    assert judge_memory({"maxmemory": 1, "maxmemory_policy": "noeviction"}).status.value == "ok"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import shlex
 import sys
 
 import click
-import pytest
 
 from service.cli import main
 from service.commands.lazy import LazyGroup
@@ -15,21 +14,18 @@ from tests.docs.examples import shell
 from tests.docs.markdown import REPOSITORY, Page
 
 PAGE = Page.read("docs/commands.md")
-#: The program as it is installed, with this code.
+#: The program with this code; a shell takes no dash in the name of a function.
 PROGRAM = f"""batch-release() {{
   PYTHONPATH={shlex.quote(str(REPOSITORY))} {shlex.quote(sys.executable)} -m service "$@"
 }}
 """
 
 
-def run_as_shown(up: RunningUp, heading: str) -> str:
-    """Run the shell lines below a heading, and return what they print."""
+def run_as_shown(up: RunningUp, lines: str) -> str:
+    """Run shell lines of the page, which must succeed, and return what they print."""
     (setting,) = PAGE.section("Calling a service").blocks_of("sh")
-    (lines,) = PAGE.section(heading).blocks_of("sh")[-1:]
-    script = setting.replace("http://127.0.0.1:8080", up.url) + PROGRAM.replace(
-        "batch-release", "batch_release"
-    )
-    return shell(script + lines.replace("batch-release", "batch_release"), directory=up.directory)
+    script = setting.replace("http://127.0.0.1:8080", up.url) + PROGRAM + lines
+    return shell(script.replace("batch-release", "batch_release"), directory=up.directory)
 
 
 def test_every_command_is_in_the_table() -> None:
@@ -44,32 +40,23 @@ def test_every_command_is_in_the_table() -> None:
             assert [f"`{part}`" for part in command.commands] == does.partition(": ")[2].split(", ")
 
 
-def test_a_submission_works_as_shown(up: RunningUp) -> None:
-    """Two items are released, and it exits 0."""
-    (line,) = PAGE.section("Handing in").blocks_of("sh")[:1]
-    (setting,) = PAGE.section("Calling a service").blocks_of("sh")
-    script = setting.replace("http://127.0.0.1:8080", up.url) + PROGRAM.replace(
-        "batch-release", "batch_release"
-    )
-    printed = shell(
-        script + line.replace("batch-release", "batch_release").rstrip() + " -o json", directory=up.directory
-    )
+def test_the_lines_work_as_shown(up: RunningUp) -> None:
+    """A submission is released, and what is shown for those who operate exits 0."""
+    submission, *others = PAGE.section("Handing in").blocks_of("sh")
+    for heading in ("Workspaces", "Many at once"):
+        others += PAGE.section(heading).blocks_of("sh")
+    released = run_as_shown(up, f"{submission.rstrip()} -o json")
 
-    assert json.loads(printed)["state"] == "released"
-
-
-@pytest.mark.parametrize("heading", ["Handing in", "Workspaces", "Many at once"])
-def test_the_other_lines_work_as_shown(up: RunningUp, heading: str) -> None:
-    """Each exits 0."""
-    assert run_as_shown(up, heading)
+    assert json.loads(released)["state"] == "released"
+    assert all(run_as_shown(up, lines) for lines in others)
 
 
 def test_the_lines_of_the_readme_work_as_shown(up: RunningUp) -> None:
     """They hand a request in, wait for it, and list it."""
     section = Page.read("README.md").section("By command, and from Python")
     (lines,) = section.blocks_of("sh")
-    script = lines.replace("http://127.0.0.1:8080", up.url).replace("batch-release", "batch_release")
-    printed = shell(PROGRAM.replace("batch-release", "batch_release") + script, directory=up.directory)
+    script = PROGRAM + lines.replace("http://127.0.0.1:8080", up.url)
+    printed = shell(script.replace("batch-release", "batch_release"), directory=up.directory)
 
     assert "released  " in printed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from service.commands.doctor.findings import Finding, Verdict, bad, good
+from service.commands.doctor.findings import Finding, Status, bad, good
 from service.commands.doctor.servers import check_postgres, check_redis
 from service.commands.doctor.vendor import Surroundings, check_vendor
 from service.commands.options import OUTPUT, Exit, command_errors
@@ -19,7 +19,7 @@ from service.core.credentials import find_credentials
 from service.core.errors import ConfigurationError
 from service.core.log import configure_logging
 
-_COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
+_COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 
 @click.command()
@@ -32,7 +32,7 @@ def doctor(workspace: str | None, output: str) -> int:
     """Check database, schema, Redis, credentials, endpoint, a signed read and the clock; each line with its fix."""
     findings = asyncio.run(examine(os.environ, workspace=workspace))
     write_findings(findings, output)
-    return Exit.FAILED if any(one.verdict is Verdict.FAIL for one in findings) else Exit.OK
+    return Exit.FAILED if any(one.status is Status.FAIL for one in findings) else Exit.OK
 
 
 async def examine(environment: Mapping[str, str], *, workspace: str | None) -> list[Finding]:
@@ -76,7 +76,7 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 async def _vendor(around: Surroundings, found: Sequence[Finding]) -> list[Finding]:
     """Check the vendor, unless half a pair of credentials was found: more is not known then."""
-    return [] if any(one.verdict is Verdict.FAIL for one in found) else await check_vendor(around)
+    return [] if any(one.status is Status.FAIL for one in found) else await check_vendor(around)
 
 
 def write_findings(findings: Sequence[Finding], output: str) -> None:
@@ -85,8 +85,8 @@ def write_findings(findings: Sequence[Finding], output: str) -> None:
         case "json":
             click.echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
         case "tsv":
-            rows = [(one.verdict.value, one.check, one.detail, one.fix or None) for one in findings]
-            write_table(Table(columns=("verdict", "check", "detail", "fix"), rows=rows), output)
+            rows = [(one.status.value, one.check, one.detail, one.fix or None) for one in findings]
+            write_table(Table(columns=("status", "check", "detail", "fix"), rows=rows), output)
         case _:
             _write_lines(findings)
 
@@ -94,7 +94,7 @@ def write_findings(findings: Sequence[Finding], output: str) -> None:
 def _write_lines(findings: Sequence[Finding]) -> None:
     longest = max(len(one.check) for one in findings)
     for one in findings:
-        verdict = click.style(one.verdict.value.ljust(4), fg=_COLOURS[one.verdict])
-        click.echo(f"{verdict}  {one.check.ljust(longest)}  {one.detail}", color=has_colours())
+        status = click.style(one.status.value.ljust(4), fg=_COLOURS[one.status])
+        click.echo(f"{status}  {one.check.ljust(longest)}  {one.detail}", color=has_colours())
         if one.fix:
             click.echo(f"{' ' * (longest + 8)}{one.fix}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Status(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -18,7 +18,7 @@ class Finding:
     """One line of the doctor's: never with a secret in it."""
 
     check: str
-    verdict: Verdict
+    status: Status
     detail: str
     #: What to do; nothing where nothing is wrong.
     fix: str = ""
@@ -26,14 +26,14 @@ class Finding:
 
 def good(check: str, detail: str) -> Finding:
     """Say that something is as it should be."""
-    return Finding(check=check, verdict=Verdict.OK, detail=detail)
+    return Finding(check=check, status=Status.OK, detail=detail)
 
 
 def doubtful(check: str, detail: str, *, fix: str) -> Finding:
     """Say that something works, and will not always."""
-    return Finding(check=check, verdict=Verdict.WARN, detail=detail, fix=fix)
+    return Finding(check=check, status=Status.WARN, detail=detail, fix=fix)
 
 
 def bad(check: str, detail: str, *, fix: str) -> Finding:
     """Say that something does not work."""
-    return Finding(check=check, verdict=Verdict.FAIL, detail=detail, fix=fix)
+    return Finding(check=check, status=Status.FAIL, detail=detail, fix=fix)

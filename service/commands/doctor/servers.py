@@ -35,7 +35,8 @@ async def _postgres_version(url: str) -> tuple[int, int]:
             found = connection.get_server_version()
     finally:
         await database.close()
-    return found.major, found.minor
+    # Since version 10 PostgreSQL's second number is what others call the third.
+    return found.major, found.micro
 
 
 def _judge_postgres(version: tuple[int, int], place: str) -> Finding:

@@ -29,6 +29,7 @@ _BODY_OPTIONS = (
     ),
     click.option(
         "--item",
+        "--items",
         "--pending-item-list",
         "pending_item_list",
         multiple=True,
