@@ -68,12 +68,12 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._timeout = timeout
         self._retry_for = retry_for
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     async def ask(self, call: Call) -> Answer:
@@ -136,7 +136,7 @@ class Transport:
             call.query
         )
         try:
-            async with self._opened().request(
+            async with self._session_for(call).request(
                 call.method,
                 url,
                 data=call.body,
@@ -153,11 +153,17 @@ class Transport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return _Lost(reason=_words_of(error), may_have_come=True)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _session_for(self, call: Call) -> aiohttp.ClientSession:
+        """Return kept connections, or a new one: a kept one may be closed just as a call is sent that is sent once."""
+        is_kept = call.is_repeatable
+        if is_kept not in self._sessions:
             # A cookie of an intermediary is none of ours, and nothing here needs one.
-            self._session = aiohttp.ClientSession(headers=self._headers, cookie_jar=aiohttp.DummyCookieJar())
-        return self._session
+            self._sessions[is_kept] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=not is_kept),
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._sessions[is_kept]
 
     def _time_for(self, call: Call) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(total=self._timeout + call.wait, sock_connect=_CONNECT_SECONDS)

@@ -150,6 +150,21 @@ async def test_what_twice_is_not_as_once_is_not_repeated(
     assert (await quiet_stack.show(request.id))["state"] == "accepted"
 
 
+async def test_a_call_that_is_sent_once_has_a_connection_of_its_own(
+    client: ReleaseClient, intermediary: Intermediary
+) -> None:
+    """A kept connection may be closed just as the call is sent, and nobody would know what became of it."""
+    request = await client.submit(**body("1"))
+    await client.get(request.id)
+    for _ in range(2):
+        with pytest.raises(ReleaseError, match="not-retryable"):
+            await client.retry(request.id)
+    submitted, read, *sent_once = [call.port for call in intermediary.calls]
+
+    assert submitted == read
+    assert len({read, *sent_once}) == 3
+
+
 async def test_repeats_have_an_end(quiet_stack: Stack) -> None:
     """A service that stays away is said to be so when the time for repeats is up."""
     nobody = f"http://127.0.0.1:{free_port()}"

@@ -33,6 +33,8 @@ class Seen:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     at: float
+    #: The port of the caller's connection.
+    port: int
 
 
 class Intermediary:
@@ -77,6 +79,7 @@ class Intermediary:
                 query=dict(request.query),
                 headers=dict(request.headers),
                 at=time.monotonic(),
+                port=_port_of(request),
             )
         )
         scripted = self.script.pop(0) if self.script else None
@@ -111,6 +114,12 @@ class Intermediary:
             raise
         except aiohttp.ClientError:
             return web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")
+
+
+def _port_of(request: web.BaseRequest) -> int:
+    assert request.transport is not None
+    port: int = request.transport.get_extra_info("peername")[1]
+    return port
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
