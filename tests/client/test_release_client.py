@@ -1,5 +1,6 @@
 """The client library against the service, on a good day."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from service.client import ReleaseClient, ReleaseError, SyncReleaseClient
 from tests.main_job.conftest import StackWith
 from tests.support.cli import Cli
+from tests.support.intermediary import Intermediary
 from tests.support.sql import fetch_value
 from tests.support.stack import Stack, body, free_port
 
@@ -125,6 +127,23 @@ async def test_who_may_not_read_is_told_which_request_was_accepted(
         accepted = await fetch_value(stack.database_url, "SELECT id::text FROM release_requests")
 
     assert raised.value.problem["release_request_id"] == accepted
+
+
+async def test_a_key_that_is_used_too_often_is_slowed_down(stack_with: StackWith, tmp_path: Path) -> None:
+    """The service answers 429 with `Retry-After`, the client comes again then, and its caller sees only the answers."""
+    async with stack_with(RELEASE_AUTH="keys", RELEASE_KEY_RATE="3") as stack:
+        await stack.start_api()
+        options = ("keys", "create", "--name", "n", "--scope", "admin", "--workspace", "*/*", "-o", "json")
+        key = (await Cli(tmp_path, **stack.environment).run(*options)).json["key"]
+        async with (
+            Intermediary(stack.url).running() as intermediary,
+            ReleaseClient(intermediary.url, key, retry_for=30) as client,
+        ):
+            request = await client.submit(**body("1"))
+            answers = await asyncio.gather(*(client.get(request.id) for _ in range(9)))
+
+    assert {answer.id for answer in answers} == {request.id}
+    assert len(intermediary.calls) > 10
 
 
 async def test_a_netrc_and_a_proxy_of_the_machine_do_not_matter(
