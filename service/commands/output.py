@@ -1,5 +1,7 @@
 """Prints rows as a table for people, as JSON or as tab-separated values for programs."""
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,11 @@ def write_record(record: Mapping[str, Any], output: str) -> None:
         click.echo(orjson.dumps(record, option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2, default=str))
     else:
         write_table(Table(columns=tuple(record), rows=[tuple(record.values())]), output)
+
+
+def has_colours() -> bool:
+    """Tell whether standard output is a terminal of somebody who wants colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def format_table(table: Table) -> str:

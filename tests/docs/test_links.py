@@ -61,10 +61,12 @@ def test_every_command_that_is_shown_exists(name: str) -> None:
 
 def is_command(words: list[str]) -> bool:
     command: click.Command = main
+    context = click.Context(main)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        if words[0] not in command.commands:
+        found = command.get_command(context, words.pop(0))
+        if found is None:
             return False
-        command = command.commands[words.pop(0)]
+        command = found
     options = {option for parameter in command.params for option in parameter.opts}
     return {word for word in words if word.startswith("--")} <= {*options, "--help"}
 

@@ -25,7 +25,22 @@ from typing import IO
 from service.embedded.process import die_with_parent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_IMPORTED = ("service.app", "service.cli", "service.emulator.app", "service.worker", "uvloop")
+_IMPORTED = (
+    "service.app",
+    "service.cli",
+    "service.commands.doctor.command",
+    "service.commands.key_commands",
+    "service.commands.remote.batches",
+    "service.commands.remote.operations",
+    "service.commands.remote.submitting",
+    "service.commands.remote.trails",
+    "service.commands.remote.workspaces",
+    "service.commands.running",
+    "service.commands.upkeep",
+    "service.emulator.app",
+    "service.worker",
+    "uvloop",
+)
 _LONGEST_ORDER = 1 << 20
 
 

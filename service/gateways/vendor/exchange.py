@@ -9,11 +9,11 @@ from urllib.request import getproxies
 
 import aiohttp
 
+from service.core.proxies import proxy_for
 from service.gateways.vendor.answer import Answer, NoAnswer, NoAnswerReason
 from service.gateways.vendor.config import VendorConfig
 from service.gateways.vendor.gate import GatedBody, WriteGate
 from service.gateways.vendor.outgoing import OutgoingRequest
-from service.gateways.vendor.proxies import proxy_for
 
 
 class Exchange:

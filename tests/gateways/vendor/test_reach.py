@@ -7,9 +7,9 @@ import pytest
 from yarl import URL
 
 from service.core.outcomes import NotSent, Released
+from service.core.proxies import proxy_for
 from service.gateways.vendor.client import VendorClient
 from service.gateways.vendor.endpoints import base_url_of, iam_url_of, release_package_path
-from service.gateways.vendor.proxies import proxy_for
 from tests.gateways.vendor.raw_server import always, created, raw_server
 from tests.gateways.vendor.samples import batch, config, in_a_minute
 
