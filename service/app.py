@@ -15,6 +15,7 @@ from service.doors.http import MAX_BODY_BYTES, Handler, edge
 from service.doors.keys import (
     AUTHENTICATOR,
     DEPS,
+    FIGURES,
     INTAKE,
     LARGE_BODY_TURNS,
     LIST_TURNS,
@@ -27,6 +28,7 @@ from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
 from service.doors.turns import Turns
+from service.flow.figures import Figures
 from service.flow.intake import open_intake
 
 
@@ -36,7 +38,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
 
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         async with open_deps(settings) as deps, open_intake(deps) as intake:
-            app[DEPS], app[INTAKE] = deps, intake
+            app[DEPS], app[INTAKE], app[FIGURES] = deps, intake, Figures(deps)
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             deps.changes.call_at_revocations(app[AUTHENTICATOR].forget_keys)
             async with open_facade(app, credentials):

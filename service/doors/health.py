@@ -15,7 +15,7 @@ from service.doors.render import to_json
 from service.doors.resources import Health, Readiness
 
 _CHECK_WITHIN_SECONDS = 1.0
-_NO_ANSWER = "no answer"
+NO_ANSWER = "no answer"
 
 
 _VERBOSE = Parameter(
@@ -48,7 +48,7 @@ async def ready(request: web.Request) -> web.Response:
     Without Redis requests are accepted all the same and wait, so that is no reason to turn callers away.
     """
     deps = request.app[DEPS]
-    postgres, redis = await asyncio.gather(in_time(_check_postgres(deps)), in_time(_check_redis(deps)))
+    postgres, redis = await asyncio.gather(in_time(check_postgres(deps)), in_time(_check_redis(deps)))
     is_ready = postgres == "ok"
     status = "ok" if is_ready and redis == "ok" else "degraded" if is_ready else "unavailable"
     answer: dict[str, object] = {"status": status}
@@ -64,14 +64,15 @@ async def in_time(check: Coroutine[Any, Any, str]) -> str:
     if checking.done():
         return checking.result()
     checking.cancel()
-    return _NO_ANSWER
+    return NO_ANSWER
 
 
-async def _check_postgres(deps: Deps) -> str:
+async def check_postgres(deps: Deps) -> str:
+    """Say whether PostgreSQL answers, with the schema of this version."""
     try:
         await check_schema(deps.health_database)
     except Unavailable:
-        return _NO_ANSWER
+        return NO_ANSWER
     except MigrationError as error:
         return str(error)
     return "ok"
@@ -81,7 +82,7 @@ async def _check_redis(deps: Deps) -> str:
     try:
         await check_redis(deps.redis)
     except Unavailable:
-        return _NO_ANSWER
+        return NO_ANSWER
     return "ok"
 
 

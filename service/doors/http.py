@@ -53,7 +53,9 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await _answer(request, handler)
     if not response.prepared:
         set_headers(request, response)
-    _log_served(request, response, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    _count_served(request, response.status, seconds)
+    _log_served(request, response, seconds)
     return response
 
 
@@ -89,6 +91,13 @@ def _respond(request: web.Request, problem: Problem) -> web.Response:
         return vendor_form.respond(vendor_form.of_problem(problem), http_request_id=http_request_id)
     instance = path if path.startswith("/") else "/"
     return problems.respond(problem, instance=instance, http_request_id=http_request_id)
+
+
+def _count_served(request: web.Request, status: int, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    # What is not served has the caller's own words for method and path.
+    method, route = ("none", "none") if resource is None else (request.method, resource.canonical)
+    request.app[DEPS].metrics.http.count_request(method, route, status, seconds=seconds)
 
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:

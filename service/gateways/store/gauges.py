@@ -1,0 +1,124 @@
+"""Counts what there is, for a scrape: what lives and what waits, by small indexes; what has ended, more rarely."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID
+
+from service.core.gauges import Gauges, WaitingPlace
+from service.gateways.store.database import Connection
+
+# By the index of what is not done; its condition on the time is the index's.
+COUNT_LIVE: LiteralString = """
+SELECT state::text AS state, count(*) AS count
+FROM release_requests
+WHERE finished_at IS NULL AND created_at > '-infinity'
+GROUP BY state
+"""
+
+# From the index of what waits alone. Attached items wait for their holder's sake, and are left out as in the lists.
+COUNT_PLACES: LiteralString = """
+WITH places AS (
+    SELECT i.workspace, count(*) AS items, min(i.due_from) AS due_from
+    FROM release_items AS i
+    WHERE i.state = 'waiting' AND i.holder_id IS NULL
+    GROUP BY i.workspace
+), ranked AS (
+    SELECT
+        p.workspace, p.items, p.due_from,
+        row_number() OVER (ORDER BY p.items DESC, p.workspace) AS by_items,
+        row_number() OVER (ORDER BY p.due_from, p.workspace) AS by_age
+    FROM places AS p
+), named AS (
+    SELECT CASE WHEN r.by_items <= $1 OR r.by_age <= $1 THEN r.workspace END AS workspace, r.items, r.due_from
+    FROM ranked AS r
+)
+SELECT
+    n.workspace, sum(n.items)::bigint AS items,
+    greatest(extract(epoch FROM clock_timestamp() - min(n.due_from)), 0)::double precision AS oldest_seconds
+FROM named AS n
+GROUP BY n.workspace
+ORDER BY n.workspace
+"""
+
+# A breaker that nobody probed for an hour is forgotten, as the limiter does.
+COUNT_REST: LiteralString = """
+SELECT
+    (SELECT count(*) FROM batches AS b WHERE b.state = 'sending') AS calls_under_way,
+    d.count AS in_doubt,
+    coalesce(greatest(extract(epoch FROM clock_timestamp() - d.oldest), 0), 0)::double precision
+        AS in_doubt_oldest_seconds,
+    (SELECT count(*) FROM batches AS b WHERE b.state = 'needs_attention') AS needs_attention,
+    (SELECT count(*) FROM breakers AS o WHERE o.until > now() - interval '1 hour') AS breakers_open,
+    (SELECT count(*) FROM workspaces AS w WHERE w.paused_at IS NOT NULL) AS workspaces_paused,
+    (SELECT coalesce(max(m.version::integer), 0) FROM schema_migrations AS m) AS schema_version
+FROM (
+    SELECT count(*) AS count, min(l.finished_at) AS oldest
+    FROM batches AS b
+    LEFT JOIN LATERAL (
+        SELECT a.finished_at FROM attempts AS a WHERE a.batch_id = b.id ORDER BY a.number DESC LIMIT 1
+    ) AS l ON TRUE
+    WHERE b.state = 'in_doubt'
+) AS d
+"""
+
+
+async def read_gauges(connection: Connection, *, most_places: int) -> Gauges:
+    """Count all that is under way; workspaces are named up to a number, the first by what waits and by its age."""
+    live = await connection.fetch(COUNT_LIVE)
+    places = await connection.fetch(COUNT_PLACES, most_places)
+    (rest,) = await connection.fetch(COUNT_REST)
+    return Gauges(
+        live={one["state"]: one["count"] for one in live},
+        waiting=tuple(WaitingPlace(**place) for place in places),
+        **rest,
+    )
+
+
+# All that is done, from indexes alone: what is neither live nor of a rare state was released. No index has the state
+# itself (decisions/0020), so this goes once through the smallest index of all requests.
+COUNT_FINISHED: LiteralString = """
+WITH rare AS (
+    SELECT r.rare_state AS state, count(*) AS count
+    FROM release_requests AS r
+    WHERE r.rare_state IS NOT NULL
+    GROUP BY r.rare_state
+), done AS (
+    SELECT r.state, r.count FROM rare AS r WHERE r.state NOT IN ('batched', 'in_doubt', 'needs_attention')
+)
+SELECT d.state::text AS state, d.count FROM done AS d
+UNION ALL
+SELECT
+    'released',
+    (SELECT count(*) FROM release_requests)
+    - (SELECT count(*) FROM release_requests AS r WHERE r.finished_at IS NULL AND r.created_at > '-infinity')
+    - (SELECT coalesce(sum(d.count), 0) FROM done AS d)::bigint
+"""
+
+
+async def count_finished(connection: Connection) -> Mapping[str, int]:
+    """Count the requests that are done, by state; a state without any is left out."""
+    return {row["state"]: row["count"] for row in await connection.fetch(COUNT_FINISHED)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A request that is done, and how long after its acceptance."""
+
+    request_id: UUID
+    state: str
+    seconds: float
+
+
+# The requests that have ended, of those that are named, with how long each took.
+FIND_ENDED: LiteralString = """
+SELECT r.id, r.state::text AS state, extract(epoch FROM r.finished_at - r.created_at)::double precision AS seconds
+FROM release_requests AS r
+WHERE r.id = ANY($1::uuid[]) AND r.finished_at IS NOT NULL
+"""
+
+
+async def find_ended(connection: Connection, request_ids: Collection[UUID]) -> list[Ended]:
+    """Return those of the requests that are done."""
+    rows = await connection.fetch(FIND_ENDED, request_ids)
+    return [Ended(request_id=row["id"], state=row["state"], seconds=row["seconds"]) for row in rows]
