@@ -193,7 +193,7 @@ async def test_a_loop_that_stood_still_shows() -> None:
     """What blocks the event loop for half a second shows as a lag of half a second."""
     metrics = Metrics()
     watching = asyncio.create_task(watch_lag(metrics))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # lets the watch begin
     until = time.monotonic() + 0.75
     while time.monotonic() < until:
         pass
