@@ -25,7 +25,7 @@ async def scrape(request: web.Request) -> web.Response:
     Without PostgreSQL or Redis the answer has the figures of the process, and says what is away.
     """
     deps = request.app[DEPS]
-    is_database_up = await in_time(check_postgres(deps)) != NO_ANSWER
+    is_database_up = await in_time(check_postgres(deps), otherwise=NO_ANSWER) != NO_ANSWER
     whole = await request.app[FIGURES].read(is_database_up=is_database_up)
     show_process(deps)
     exposed = expose(deps.metrics, whole, accept=request.headers.get("Accept", ""))

@@ -16,13 +16,18 @@ WHERE finished_at IS NULL AND created_at > '-infinity'
 GROUP BY state
 """
 
-# From the index of what waits alone. Attached items wait for their holder's sake, and are left out as in the lists.
+# From the index of what waits alone, which is why attached items are left out by the counts only: they wait for their
+# holder's sake, and are no part of what a workspace's own answer says.
 COUNT_PLACES: LiteralString = """
 WITH places AS (
-    SELECT i.workspace, count(*) AS items, min(i.due_from) AS due_from
+    SELECT
+        i.workspace,
+        count(*) FILTER (WHERE i.holder_id IS NULL) AS items,
+        min(i.due_from) FILTER (WHERE i.holder_id IS NULL) AS due_from
     FROM release_items AS i
-    WHERE i.state = 'waiting' AND i.holder_id IS NULL
+    WHERE i.state = 'waiting'
     GROUP BY i.workspace
+    HAVING bool_or(i.holder_id IS NULL)
 ), ranked AS (
     SELECT
         p.workspace, p.items, p.due_from,

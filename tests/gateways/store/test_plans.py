@@ -37,6 +37,7 @@ from service.gateways.store import (
     claiming,
     expiring,
     gauges,
+    held,
     holding,
     lanes,
     leases,
@@ -282,6 +283,7 @@ async def count(connection: Connection, sample: Sample) -> None:
     await waiting.count_waiting(connection)
     await waiting.count_waiting_at(connection, [sample.place], up_to=1_000)
     await waiting.count_all_waiting(connection, up_to=1_000)
+    await held.find_held(connection, most=100)
     await gauges.read_gauges(connection, most_places=5)
     await gauges.find_ended(connection, [sample.released, sample.waiting])
 
