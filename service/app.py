@@ -9,6 +9,7 @@ from service.core.config import Settings
 from service.core.credentials import Credentials
 from service.deps import open_deps
 from service.doors.auth import Authenticator
+from service.doors.console.routes import add_console, open_console
 from service.doors.facade.opening import open_facade
 from service.doors.facade.routes import FACADE_ROUTES, handler_of
 from service.doors.http import MAX_BODY_BYTES, Handler, edge
@@ -41,6 +42,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
             app[DEPS], app[INTAKE], app[FIGURES] = deps, intake, Figures(deps)
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             deps.changes.call_at_revocations(app[AUTHENTICATOR].forget_keys)
+            open_console(app, deps)
             async with open_facade(app, credentials):
                 yield
 
@@ -55,6 +57,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
             app.router.add_route(method, route.path, _handler_of(route))
     for call in FACADE_ROUTES:
         app.router.add_route(call.method, call.path, handler_of(call))
+    add_console(app)
     return app
 
 

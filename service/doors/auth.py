@@ -70,7 +70,7 @@ class Caller:
         return not self.apply_user_ids or apply_user_id in self.apply_user_ids
 
 
-_ANYBODY = Caller(
+ANYBODY = Caller(
     name=EVERYBODY,
     actor=EVERYBODY,
     patterns=("*",),
@@ -121,14 +121,21 @@ class Authenticator:
             ProblemError: no live key, or one without such a scope.
         """
         if self.is_off:
-            return _ANYBODY
-        shown = _shown_key(request)
-        is_key = shown is not None and _KEY_FORM.fullmatch(shown)
-        caller = await self._keys.find(digest_of(shown)) if shown is not None and is_key else None
+            return ANYBODY
+        caller = await self.find(_shown_key(request) or "")
         if caller is None:
             raise ProblemError(problems.unauthorized())
         check_scope(caller, *scopes)
         return caller
+
+    async def find(self, shown: str) -> Caller | None:
+        """Return whose live API key a text is, or None.
+
+        Raises:
+            ProblemError: too many keys that are not known are shown at once.
+            DatabaseUnavailable: it cannot be looked up.
+        """
+        return await self._keys.find(digest_of(shown)) if _KEY_FORM.fullmatch(shown) else None
 
     async def _look_up(self, digest: bytes) -> Caller | None:
         key = await self._database.read(lambda connection: api_keys.find_live_key(connection, digest))

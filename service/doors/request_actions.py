@@ -45,7 +45,7 @@ async def cancel(request: web.Request, caller: Caller) -> web.Response:
     actor = await read_actor(request, caller)
     outcome = await cancel_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
-        raise ProblemError(_problem_of(outcome))
+        raise ProblemError(problem_of(outcome))
     return json_response(request_resource(await find_view(deps, request_id, caller)))
 
 
@@ -70,7 +70,7 @@ async def retry(request: web.Request, caller: Caller) -> web.Response:
     actor = await read_actor(request, caller)
     outcome = await retry_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
-        raise ProblemError(_problem_of(outcome))
+        raise ProblemError(problem_of(outcome))
     view = await find_view(deps, request_id, caller)
     headers = {"Location": f"{REQUESTS_PATH}/{request_id}", "Retry-After": "1"}
     return json_response(request_resource(view), status=202, headers=headers)
@@ -93,9 +93,10 @@ async def read_actor(request: web.Request, caller: Caller) -> Actor:
     )
 
 
-def _problem_of(
+def problem_of(
     outcome: NoSuchRequest | NotTheirs | NotApplicant | NotCancellable | NotRetryable | ItemConflict,
 ) -> Problem:
+    """Say why a request was not acted on."""
     match outcome:
         case NoSuchRequest():
             return problems.not_found("release request")

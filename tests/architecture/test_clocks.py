@@ -26,6 +26,7 @@ MAY_ASK = {
     "service/gateways/vendor/gate.py": "when a call was sent, for the record",
     "service/gateways/vendor/identity.py": "signatures bear the time",
     "service/doors/facade/identity.py": "the date of a signature has to be near our own",
+    "service/doors/console/rendering.py": "how long ago something was, for people",
     "service/commands/keys.py": "when a key was made",
 }
 

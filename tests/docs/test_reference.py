@@ -22,6 +22,7 @@ from service.core.model import (
 )
 from service.core.rejects import EntryFault
 from service.core.telemetry import LogEvent
+from service.doors.console.routes import PAGES
 from service.doors.facade.routes import FACADE_ROUTES
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
@@ -120,6 +121,14 @@ def test_every_call_of_the_facade_is_in_the_table() -> None:
     served = {(f"{route.method} {route.path}", route.scope.value) for route in FACADE_ROUTES}
 
     assert served == {(row[0], row[1]) for row in rows if "/v2/" in row[0]}
+
+
+def test_every_page_of_the_console_is_in_the_table() -> None:
+    """docs/console.md lists all pages with their scopes, and no other."""
+    rows = Page.read("docs/console.md").rows()
+    served = {(f"{page.method} {page.path}", " or ".join(page.scopes)) for page in PAGES}
+
+    assert served == {(row[0], row[1]) for row in rows}
 
 
 def test_every_problem_is_in_the_table() -> None:

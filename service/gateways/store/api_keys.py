@@ -67,7 +67,7 @@ WHERE key_sha256 = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_
 async def find_live_key(connection: Connection, key_sha256: bytes) -> ApiKey | None:
     """Return the live key with this hash, or None."""
     row = await connection.fetchrow(FIND_LIVE_KEY, key_sha256)
-    return None if row is None else _key_from_row(dict(row))
+    return None if row is None else key_from_row(dict(row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ ORDER BY created_at, id
 
 async def list_keys(connection: Connection) -> Sequence[ApiKey]:
     """Return all keys, the oldest first."""
-    return [_key_from_row(dict(row)) for row in await connection.fetch(LIST_KEYS)]
+    return [key_from_row(dict(row)) for row in await connection.fetch(LIST_KEYS)]
 
 
 #: On it every process hears that a key has ended.
@@ -137,15 +137,16 @@ async def revoke_key(connection: Connection, key_id: UUID) -> ApiKey | None:
     if row is None:
         return None
     await connection.execute(TELL_OF_REVOCATION)
-    return _key_from_row(dict(row))
+    return key_from_row(dict(row))
 
 
 def _sealed_from_row(row: dict[str, Any]) -> SealedKey:
     sealed_secret = row.pop("sealed_secret")
-    return SealedKey(key=_key_from_row(row), access_key=row["access_key"], sealed_secret=sealed_secret)
+    return SealedKey(key=key_from_row(row), access_key=row["access_key"], sealed_secret=sealed_secret)
 
 
-def _key_from_row(row: dict[str, Any]) -> ApiKey:
+def key_from_row(row: dict[str, Any]) -> ApiKey:
+    """Read the columns of a key."""
     row["key_id"] = row.pop("id")
     row["scopes"] = tuple(row["scopes"])
     row["workspaces"] = tuple(row["workspaces"])

@@ -67,6 +67,8 @@ class Changes:
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         #: Of the requests that were waited for at the last look.
         self._versions: dict[str, int] = {}
+        #: Of those who wait for a change of whichever request.
+        self._observers: set[asyncio.Event] = set()
         self._at_revocations: list[Callable[[], None]] = []
         #: Of requests that have changed by this process.
         self._untold: set[UUID] = set()
@@ -92,6 +94,16 @@ class Changes:
             if not self._waiters[name]:
                 del self._waiters[name]
 
+    @asynccontextmanager
+    async def watch_all(self) -> AsyncIterator[asyncio.Event]:
+        """Lend an event that is set when whichever request changes; who waits for it clears it."""
+        event = asyncio.Event()
+        self._observers.add(event)
+        try:
+            yield event
+        finally:
+            self._observers.discard(event)
+
     def call_at_revocations(self, forget: Callable[[], None]) -> None:
         """Have something called whenever a key may have ended, before every waiter wakes to look at its own."""
         self._at_revocations.append(forget)
@@ -103,7 +115,7 @@ class Changes:
 
     def wake_all(self) -> None:
         """Wake every waiter: after a gap in listening."""
-        for events in self._waiters.values():
+        for events in (*self._waiters.values(), self._observers):
             for event in events:
                 event.set()
 
@@ -179,6 +191,8 @@ class Changes:
     def _on_notice(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         for request_id in str(payload).split(","):
             self._wake(request_id)
+        for event in self._observers:
+            event.set()
 
     def _on_revocation(self, *_notice: object) -> None:
         for forget in self._at_revocations:

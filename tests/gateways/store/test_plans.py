@@ -43,6 +43,7 @@ from service.gateways.store import (
     leases,
     limiter_memory,
     operations,
+    overview,
     progress,
     reading,
     reconciling,
@@ -293,6 +294,9 @@ async def govern(connection: Connection, sample: Sample) -> None:
     places = await workspace_reading.list_places(connection, visible=EVERYTHING, after=None, limit=51)
     assert len(places) == WORKSPACES
     await workspace_reading.describe_workspaces(connection, places)
+    await overview.count_live(connection, visible=EVERYTHING)
+    await overview.count_ended(connection, visible=EVERYTHING, span=timedelta(hours=1), parts=60)
+    await overview.latest_mishaps(connection, visible=EVERYTHING, limit=5)
     await workspaces.lock_workspace(connection, sample.place, visible=EVERYTHING)
     await workspaces.lift_holds(connection, sample.place)
     await workspaces.keys_with_work(connection, sample.place, limit=1_000)
@@ -365,7 +369,7 @@ READ_EVERYTHING = (
 )  # fmt: skip
 #: Parts of statements, and those that touch no table that grows, or one row by its key.
 NOT_USED_HERE = (
-    "api_keys", "audit_log", "breakers", "generations", "liveness", "rejects", "signed_calls",
+    "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
     "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",

@@ -1,0 +1,43 @@
+"""Every page of the console, in one list, and what the pages need of the application."""
+
+from aiohttp import web
+
+from service.deps import Deps
+from service.doors.auth import Scope
+from service.doors.console import live, overview, requests
+from service.doors.console.assets import show_asset
+from service.doors.console.entrance import SESSIONS, Page, handler_of, log_in, log_out, prefer, show_login
+from service.doors.console.rendering import open_templates
+from service.doors.console.sessions import Sessions
+from service.doors.console.visit import TEMPLATES, WORDS
+from service.doors.console.words import load_words
+
+_READ = (Scope.READ,)
+_ACT = (Scope.SUBMIT, Scope.OPERATE)
+
+PAGES: tuple[Page, ...] = (
+    Page("GET", "/", overview.show, _READ, takes_turns=True),
+    Page("GET", "/requests", requests.index, _READ, takes_turns=True),
+    Page("GET", "/requests/{id}", requests.show, _READ),
+    Page("POST", "/requests/{id}/cancel", requests.cancel, _ACT),
+    Page("POST", "/requests/{id}/retry", requests.retry, _ACT),
+    Page("GET", "/console/changes", live.stream_changes, _READ),
+    Page("POST", "/console/preferences", prefer, _READ),
+    Page("POST", "/logout", log_out, _READ),
+)
+
+
+def add_console(app: web.Application) -> None:
+    """Add the pages to the application."""
+    app[TEMPLATES], app[WORDS] = open_templates(), load_words()
+    app.router.add_get("/console/assets/{name}", show_asset)
+    app.router.add_get("/login", show_login)
+    app.router.add_post("/login", log_in)
+    for page in PAGES:
+        app.router.add_route(page.method, page.path, handler_of(page))
+
+
+def open_console(app: web.Application, deps: Deps) -> None:
+    """Let people log in, and out when their key ends."""
+    app[SESSIONS] = Sessions(deps.database)
+    deps.changes.call_at_revocations(app[SESSIONS].forget)
