@@ -65,7 +65,9 @@ def test_every_file_is_in_its_kustomization() -> None:
             assert (path.parent / other).exists(), other
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which renders overlays, is not installed")
+@pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl, which renders overlays, is not installed"
+)
 def test_the_example_renders() -> None:
     """An overlay of base and component comes to the same resources, in its namespace, with its image."""
     command = ["kubectl", "kustomize", str(K8S / "overlays" / "example")]
@@ -100,7 +102,11 @@ def test_what_runs_is_told_in_commands_and_settings_of_the_service() -> None:
     (settings,) = [r["data"] for r in resources() if r["kind"] == "ConfigMap"]
     Settings.from_env({**settings, **{one["name"]: one["value"] for one in env}})
 
-    assert {tuple(pod["containers"][0]["args"]) for pod in pods().values()} == {("migrate",), ("api",), ("worker",)}
+    assert {tuple(pod["containers"][0]["args"]) for pod in pods().values()} == {
+        ("migrate",),
+        ("api",),
+        ("worker",),
+    }
 
 
 def test_health_is_asked_where_it_is_served() -> None:
