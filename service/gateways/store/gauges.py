@@ -8,6 +8,14 @@ from uuid import UUID
 from service.core.gauges import Gauges, WaitingPlace
 from service.gateways.store.database import Connection
 
+# A count takes its time of one core, and leaves the others to the work.
+COUNT_ALONE: LiteralString = "SELECT set_config('max_parallel_workers_per_gather', '0', TRUE)"
+
+
+async def _count_alone(connection: Connection) -> None:
+    await connection.execute(COUNT_ALONE)
+
+
 # By the index of what is not done; its condition on the time is the index's.
 COUNT_LIVE: LiteralString = """
 SELECT state::text AS state, count(*) AS count
@@ -69,7 +77,11 @@ FROM (
 
 
 async def read_gauges(connection: Connection, *, most_places: int) -> Gauges:
-    """Count all that is under way; workspaces are named up to a number, the first by what waits and by its age."""
+    """Count all that is under way, in the transaction of the caller.
+
+    Workspaces are named up to a number, the first by what waits and by its age.
+    """
+    await _count_alone(connection)
     live = await connection.fetch(COUNT_LIVE)
     places = await connection.fetch(COUNT_PLACES, most_places)
     (rest,) = await connection.fetch(COUNT_REST)
@@ -102,7 +114,8 @@ SELECT
 
 
 async def count_finished(connection: Connection) -> Mapping[str, int]:
-    """Count the requests that are done, by state; a state without any is left out."""
+    """Count the requests that are done, in the transaction of the caller, by state; a state without any is left out."""
+    await _count_alone(connection)
     return {row["state"]: row["count"] for row in await connection.fetch(COUNT_FINISHED)}
 
 
