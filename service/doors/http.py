@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.core.errors import Unavailable
 from service.core.log import says_everything
+from service.core.model import trace_fields
 from service.core.telemetry import LogEvent
 from service.doors import http_problems, problems
 from service.doors.dressing import dress, http_request_id_for
@@ -49,7 +50,9 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     http_request_id = http_request_id_for(request.headers.get("X-Request-Id"))
     request[HTTP_REQUEST_ID] = http_request_id
     # aiohttp gives each request a context of its own, which ends with it.
-    structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
+    structlog.contextvars.bind_contextvars(
+        http_request_id=http_request_id, **trace_fields(traceparent_of(request))
+    )
     response = await _answer(request, handler)
     if not response.prepared:
         set_headers(request, response)
