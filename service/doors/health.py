@@ -1,25 +1,21 @@
 """Says whether the process lives, and whether it can do its work."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from service import __version__
-from service.core.errors import MigrationError, Unavailable
-from service.deps import Deps, check_redis, check_schema
+from service.core.errors import Unavailable
+from service.deps import Deps
+from service.doors.checks import NO_ANSWER, check_postgres, check_redis_answers, in_time
 from service.doors.keys import DEPS
 from service.doors.operation import Parameter, Reply, operation
 from service.doors.render import to_json
 from service.doors.resources import Health, HeldResource, Readiness
 from service.gateways.store.held import Held, find_held
 
-_CHECK_WITHIN_SECONDS = 1.0
-NO_ANSWER = "no answer"
 _MOST_HOLDS = 100
-
-T = TypeVar("T")
 
 
 _VERBOSE = Parameter(
@@ -53,7 +49,8 @@ async def ready(request: web.Request) -> web.Response:
     """
     deps = request.app[DEPS]
     postgres, redis = await asyncio.gather(
-        in_time(check_postgres(deps), otherwise=NO_ANSWER), in_time(_check_redis(deps), otherwise=NO_ANSWER)
+        in_time(check_postgres(deps), otherwise=NO_ANSWER),
+        in_time(check_redis_answers(deps), otherwise=NO_ANSWER),
     )
     is_ready = postgres == "ok"
     status = "ok" if is_ready and redis == "ok" else "degraded" if is_ready else "unavailable"
@@ -63,35 +60,6 @@ async def ready(request: web.Request) -> web.Response:
         checks = {"postgres": postgres, "redis": redis}
         answer |= {"version": __version__, "checks": checks, "holds": [held_resource(one) for one in held]}
     return answer_health(answer, 200 if is_ready else 503)
-
-
-async def in_time(check: Coroutine[Any, Any, T], *, otherwise: T) -> T:
-    """Return what a check says within a second; one on a dead connection is not waited for, it ends more slowly."""
-    checking = asyncio.create_task(check)
-    await asyncio.wait({checking}, timeout=_CHECK_WITHIN_SECONDS)
-    if checking.done():
-        return checking.result()
-    checking.cancel()
-    return otherwise
-
-
-async def check_postgres(deps: Deps) -> str:
-    """Say whether PostgreSQL answers, with the schema of this version."""
-    try:
-        await check_schema(deps.health_database)
-    except Unavailable:
-        return NO_ANSWER
-    except MigrationError as error:
-        return str(error)
-    return "ok"
-
-
-async def _check_redis(deps: Deps) -> str:
-    try:
-        await check_redis(deps.redis)
-    except Unavailable:
-        return NO_ANSWER
-    return "ok"
 
 
 async def _find_held(deps: Deps) -> Sequence[Held]:

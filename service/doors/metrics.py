@@ -2,11 +2,9 @@
 
 from aiohttp import web
 
-from service.deps import Deps
-from service.doors.health import NO_ANSWER, check_postgres, in_time
-from service.doors.keys import DEPS, FIGURES
+from service.doors.keys import SCRAPER
 from service.doors.operation import Reply, operation
-from service.gateways.metrics.exposition import expose
+from service.gateways.metrics.exposition import form_for
 
 
 @operation(
@@ -24,15 +22,5 @@ async def scrape(request: web.Request) -> web.Response:
 
     Without PostgreSQL or Redis the answer has the figures of the process, and says what is away.
     """
-    deps = request.app[DEPS]
-    is_database_up = await in_time(check_postgres(deps), otherwise=NO_ANSWER) != NO_ANSWER
-    whole = await request.app[FIGURES].read(is_database_up=is_database_up)
-    show_process(deps)
-    exposed = expose(deps.metrics, whole, accept=request.headers.get("Accept", ""))
-    return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
-
-
-def show_process(deps: Deps) -> None:
-    """Bring the figures up to date that are levels, not events."""
-    used, idle, limit = deps.database.connections
-    deps.metrics.show_process(callers_waiting=deps.changes.waiting, used=used, idle=idle, limit=limit)
+    scraped = await request.app[SCRAPER].scrape(form_for(request.headers.get("Accept", "")))
+    return web.Response(body=scraped.body, headers={"Content-Type": scraped.content_type})

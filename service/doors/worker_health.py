@@ -12,12 +12,12 @@ from service.deps import WorkerDeps
 from service.doors.connections import Capacity
 from service.doors.health import answer_health, ready
 from service.doors.http import edge
-from service.doors.keys import DEPS, FIGURES, ODD_LINES
+from service.doors.keys import DEPS, ODD_LINES, SCRAPER
 from service.doors.line_budget import LineBudget
 from service.doors.metrics import scrape
 from service.doors.operation import checked
+from service.doors.scraper import Scraper
 from service.doors.server import Bounds, Runner
-from service.flow.figures import Figures
 
 #: A loop that has not come round for this many of its periods, and this long at least, stands still.
 _PERIODS = 5
@@ -52,7 +52,7 @@ async def serve_health(deps: WorkerDeps, pulse: Pulse, *, port: int) -> AsyncIte
         yield
         return
     app = web.Application(middlewares=[edge])
-    app[DEPS], app[FIGURES] = deps, Figures(deps)
+    app[DEPS], app[SCRAPER] = deps, Scraper(deps)
     app[PULSE], app[ODD_LINES] = pulse, LineBudget()
     app.router.add_get("/livez", live)
     app.router.add_get("/readyz", checked(ready))

@@ -54,6 +54,19 @@ async def test_openmetrics_is_spoken_where_it_is_asked_for(replica: Replica) -> 
     assert answer.body.endswith(b"# EOF\n")
 
 
+async def test_those_who_ask_at_once_share_an_answer(replica: Replica) -> None:
+    """However many ask at the same moment the figures are written once; who asks later gets newer ones."""
+    bodies = {answer.body for answer in await asyncio.gather(*(replica.get("/metrics") for _ in range(20)))}
+    await replica.accept(body("1"))
+    await eventually(lambda: has_accepted(replica), within=5.0)
+
+    assert len(bodies) == 1
+
+
+async def has_accepted(replica: Replica) -> bool:
+    return (await scrape(replica.url)).value("release_accepted_total") == 1
+
+
 async def test_each_process_says_the_same_of_the_whole(start_replica: StartReplica) -> None:
     """Of two processes one has accepted everything, and both show it."""
     one, other = await start_replica(), await start_replica()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
@@ -10,6 +11,14 @@ from prometheus_client.registry import Collector
 from service.core.gauges import Whole
 from service.gateways.metrics.process import Metrics
 from service.gateways.metrics.whole import families_of
+
+
+class Form(StrEnum):
+    """How figures are written, as the client library is asked for it."""
+
+    TEXT = ""
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
 
 #: When each counter was made: of no use to us, and as many series again.
 _CREATED = "_created"
@@ -35,8 +44,13 @@ class _All(Collector):
             yield family
 
 
-def expose(metrics: Metrics, whole: Whole, *, accept: str) -> Scrape:
-    """Write all figures; ``accept`` is the header of that name."""
-    encode, content_type = choose_encoder(accept)
+def form_for(accept: str) -> Form:
+    """Return the form for a caller who sends this ``Accept``."""
+    return Form.OPENMETRICS if "application/openmetrics-text" in accept else Form.TEXT
+
+
+def expose(metrics: Metrics, whole: Whole, *, form: Form) -> Scrape:
+    """Write all figures."""
+    encode, content_type = choose_encoder(form.value)
     families = _All([*metrics.registry.collect(), *families_of(whole)])
     return Scrape(body=encode(families), content_type=content_type)
