@@ -34,7 +34,7 @@ from service.gateways.vendor.hooks import Hooks
 T = TypeVar("T")
 
 HTTP_POOL = PoolSize(smallest=2, largest=16)
-HEALTH_POOL = PoolSize(smallest=0, largest=3)
+HEALTH_POOL = PoolSize(smallest=0, largest=4)
 _START_RETRY_SECONDS = 1.0
 _START_LOG_SECONDS = 10.0
 
@@ -47,7 +47,7 @@ class Deps:
 
     settings: Settings
     database: Database
-    #: Three connections that nothing but health checks and scrapes uses.
+    #: Four connections that nothing but health checks and scrapes uses.
     health_database: Database
     redis: ArqRedis
     doorbells: Doorbells

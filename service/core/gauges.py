@@ -21,10 +21,8 @@ class WaitingPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """How things stand in PostgreSQL at one moment, but for what has ended."""
+    """What waits and what is under way in PostgreSQL at one moment."""
 
-    #: Requests that are not done, by state; a state without any is left out.
-    live: Mapping[str, int]
     waiting: tuple[WaitingPlace, ...]
     calls_under_way: int
     in_doubt: int
@@ -57,8 +55,8 @@ class Whole:
 
     is_database_up: bool
     gauges: Counted[Gauges] | None
-    #: Requests that are done, by state; a state without any is left out.
-    finished: Counted[Mapping[str, int]] | None
+    #: All requests by state, at one moment; a state without any is left out.
+    requests: Counted[Mapping[str, int]] | None
     #: None where Redis is away.
     backlog: Backlog | None
     #: How long a doubt may last.

@@ -23,20 +23,19 @@ from service.core.telemetry import LogEvent
 from service.deps import Deps
 from service.gateways.backlog import read_backlog
 from service.gateways.store.database import Connection, Database
-from service.gateways.store.gauges import count_finished, read_gauges
+from service.gateways.store.gauges import count_requests, read_gauges
 
 T = TypeVar("T")
 
 #: Workspaces that are named, by what waits and by its age each; the rest are put together.
 MOST_PLACES = 20
-#: What a count took last tells how soon it may be made again: these are the shares of its time that a process counts.
-_SHARE_OF_LIVE = 0.03
-_SHARE_OF_FINISHED = 0.01
+#: What a count took last tells how soon it may be made again: this is the share of its time that a process counts.
+_SHARE = 0.02
 _KEPT_SECONDS = 0.2
 #: The latest, however long a count took; and after one that failed.
 _AGAIN_WITHIN_SECONDS = 300.0
 _AGAIN_AFTER_FAILURE_SECONDS = 1.0
-_LONGEST_COUNT = timedelta(seconds=12)
+_LONGEST_COUNT = timedelta(seconds=30)
 _WITHIN_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -45,12 +44,9 @@ log = structlog.get_logger()
 class Count(Generic[T]):
     """A count that is made again when it is asked for and old; callers of the same moment share one."""
 
-    def __init__(
-        self, database: Database, work: Callable[[Connection], Awaitable[T]], *, share: float
-    ) -> None:
+    def __init__(self, database: Database, work: Callable[[Connection], Awaitable[T]]) -> None:
         self._database = database
         self._work = work
-        self._share = share
         self._last: T | None = None
         self._began_at = 0.0
         self._took = 0.0
@@ -71,7 +67,7 @@ class Count(Generic[T]):
         pause = _AGAIN_AFTER_FAILURE_SECONDS
         try:
             self._last = await self._database.read_snapshot(self._count, longest=_LONGEST_COUNT)
-            pause = min(max(_KEPT_SECONDS, self._took / self._share), _AGAIN_WITHIN_SECONDS)
+            pause = min(max(_KEPT_SECONDS, self._took / _SHARE), _AGAIN_WITHIN_SECONDS)
         except Unavailable as error:
             self._last = None
             log.debug(LogEvent.FIGURES_LOST, reason=str(error))
@@ -92,22 +88,21 @@ class Figures:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        live = partial(read_gauges, most_places=MOST_PLACES)
-        self._gauges = Count(deps.health_database, live, share=_SHARE_OF_LIVE)
-        self._finished = Count(deps.health_database, count_finished, share=_SHARE_OF_FINISHED)
+        self._gauges = Count(deps.health_database, partial(read_gauges, most_places=MOST_PLACES))
+        self._requests = Count(deps.health_database, count_requests)
 
     async def read(self, *, is_database_up: bool) -> Whole:
         """Gather the figures; of a database that is away there are none."""
         settings = self._deps.settings
-        gauges, finished, backlog = await asyncio.gather(
+        gauges, requests, backlog = await asyncio.gather(
             self._gauges.get(within=_WITHIN_SECONDS),
-            self._finished.get(within=_WITHIN_SECONDS),
+            self._requests.get(within=_WITHIN_SECONDS),
             self._backlog(),
         )
         return Whole(
             is_database_up=is_database_up,
             gauges=gauges if is_database_up else None,
-            finished=finished if is_database_up else None,
+            requests=requests if is_database_up else None,
             backlog=backlog,
             doubt_budget=Patience.of(settings).doubt,
             rate_limit=settings.vendor_rate,

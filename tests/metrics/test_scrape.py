@@ -14,7 +14,7 @@ from service.gateways.metrics.lag import watch_lag
 from service.gateways.metrics.process import Metrics
 from service.gateways.metrics.whole import by_name
 from service.gateways.store.database import Database, PoolSize
-from service.gateways.store.gauges import read_gauges
+from service.gateways.store.gauges import count_requests, read_gauges
 from tests.metrics.conftest import StartReplica
 from tests.metrics.scraping import scrape
 from tests.support.api import Replica, running_replica
@@ -151,12 +151,13 @@ async def test_workspaces_are_named_up_to_a_number(database_url: str) -> None:
             database_url,
             "UPDATE release_items SET due_from = now() - interval '1 hour' WHERE workspace = 'ws-e'",
         )
-        gauges = await database.read(lambda connection: read_gauges(connection, most_places=1))
+        gauges = await database.read_one_moment(lambda connection: read_gauges(connection, most_places=1))
+        states = await database.read_one_moment(count_requests)
     finally:
         await database.close()
 
     assert {place.workspace: place.items for place in gauges.waiting} == {"ws-a": 5, "ws-e": 1, None: 6}
-    assert gauges.live == {"accepted": 5}
+    assert states == {"accepted": 5, "released": 0}
     oldest = {place.workspace: place.oldest_seconds for place in gauges.waiting}
     assert 3_600 <= oldest["ws-e"] < 3_660
     assert oldest[None] < 60

@@ -6,7 +6,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from service.core import figures
 from service.core.figures import Figure
-from service.core.gauges import Backlog, Counted, Gauges, WaitingPlace, Whole
+from service.core.gauges import Backlog, Gauges, WaitingPlace, Whole
 from service.core.model import RequestState
 
 #: Names all workspaces together that have no name here.
@@ -24,7 +24,9 @@ def families_of(whole: Whole) -> Iterator[Metric]:
         yield from _of_redis(whole.backlog)
     if whole.gauges is not None:
         yield from _of_database(whole.gauges.value)
-    yield from _of_counts(whole.gauges, whole.finished)
+    if whole.requests is not None:
+        yield _of_requests(whole.requests.value)
+    yield _ages_of(whole)
 
 
 def _of_redis(backlog: Backlog) -> Iterator[Metric]:
@@ -59,19 +61,14 @@ def by_name(places: Iterable[WaitingPlace]) -> dict[str, WaitingPlace]:
     return named
 
 
-def _of_counts(
-    gauges: Counted[Gauges] | None, finished: Counted[Mapping[str, int]] | None
-) -> Iterator[Metric]:
-    requests: dict[str, float] = {}
-    if gauges is not None:
-        requests |= {state: gauges.value.live.get(state, 0) for state in RequestState if not state.is_done}
-    if finished is not None:
-        requests |= {state: finished.value.get(state, 0) for state in RequestState if state.is_done}
-    ages = {"live": gauges, "finished": finished}
-    yield _many(figures.REQUESTS, requests)
-    yield _many(
-        figures.FIGURES_AGE_SECONDS, {part: one.age_seconds for part, one in ages.items() if one is not None}
-    )
+def _of_requests(requests: Mapping[str, int]) -> Metric:
+    return _many(figures.REQUESTS, {state: requests.get(state, 0) for state in RequestState})
+
+
+def _ages_of(whole: Whole) -> Metric:
+    parts = {"waiting": whole.gauges, "requests": whole.requests}
+    ages = {part: counted.age_seconds for part, counted in parts.items() if counted is not None}
+    return _many(figures.FIGURES_AGE_SECONDS, ages)
 
 
 def _one(figure: Figure, value: float) -> Metric:

@@ -1,4 +1,4 @@
-"""Counts what there is, for a scrape: what lives and what waits, by small indexes; what has ended, more rarely."""
+"""Counts what there is, for a scrape: what waits and what is under way by small indexes, and all requests by state."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,14 +15,6 @@ COUNT_ALONE: LiteralString = "SELECT set_config('max_parallel_workers_per_gather
 async def _count_alone(connection: Connection) -> None:
     await connection.execute(COUNT_ALONE)
 
-
-# By the index of what is not done; its condition on the time is the index's.
-COUNT_LIVE: LiteralString = """
-SELECT state::text AS state, count(*) AS count
-FROM release_requests
-WHERE finished_at IS NULL AND created_at > '-infinity'
-GROUP BY state
-"""
 
 # From the index of what waits alone, which is why attached items are left out by the counts only: they wait for their
 # holder's sake, and are no part of what a workspace's own answer says.
@@ -77,20 +69,26 @@ FROM (
 
 
 async def read_gauges(connection: Connection, *, most_places: int) -> Gauges:
-    """Count all that is under way, in the transaction of the caller.
+    """Count what waits and what is under way, in the transaction of the caller.
 
     Workspaces are named up to a number, the first by what waits and by its age.
     """
     await _count_alone(connection)
-    live = await connection.fetch(COUNT_LIVE)
     places = await connection.fetch(COUNT_PLACES, most_places)
     (rest,) = await connection.fetch(COUNT_REST)
     return Gauges(
-        live={one["state"]: one["count"] for one in live},
         waiting=tuple(WaitingPlace(**place) for place in places),
         **rest,
     )
 
+
+# By the index of what is not done; its condition on the time is the index's.
+COUNT_LIVE: LiteralString = """
+SELECT state::text AS state, count(*) AS count
+FROM release_requests
+WHERE finished_at IS NULL AND created_at > '-infinity'
+GROUP BY state
+"""
 
 # All that is done, from indexes alone: what is neither live nor of a rare state was released. No index has the state
 # itself (decisions/0020), so this goes once through the smallest index of all requests.
@@ -113,10 +111,11 @@ SELECT
 """
 
 
-async def count_finished(connection: Connection) -> Mapping[str, int]:
-    """Count the requests that are done, in the transaction of the caller, by state; a state without any is left out."""
+async def count_requests(connection: Connection) -> Mapping[str, int]:
+    """Count all requests by state, in the transaction of the caller; a state without any is left out."""
     await _count_alone(connection)
-    return {row["state"]: row["count"] for row in await connection.fetch(COUNT_FINISHED)}
+    rows = [*await connection.fetch(COUNT_LIVE), *await connection.fetch(COUNT_FINISHED)]
+    return {row["state"]: row["count"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
