@@ -143,7 +143,7 @@ WAITING_ITEMS = Figure(
 OLDEST_WAITING_SECONDS = Figure(
     "release_oldest_waiting_seconds",
     Kind.GAUGE,
-    "for how long the first of them could have been sent",
+    "for how long the first of these items could have been sent",
     ("workspace",),
 )
 CALLS_UNDER_WAY = Figure(
@@ -151,7 +151,9 @@ CALLS_UNDER_WAY = Figure(
 )
 IN_DOUBT = Figure("release_in_doubt", Kind.GAUGE, "batches whose call is in doubt")
 IN_DOUBT_OLDEST_SECONDS = Figure(
-    "release_in_doubt_oldest_seconds", Kind.GAUGE, "for how long the first of them has been; 0 with none"
+    "release_in_doubt_oldest_seconds",
+    Kind.GAUGE,
+    "for how long the first of these batches has been; 0 with none",
 )
 IN_DOUBT_BUDGET_SECONDS = Figure(
     "release_in_doubt_budget_seconds", Kind.GAUGE, "how long a doubt may last by the settings of this process"
