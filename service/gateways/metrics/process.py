@@ -30,7 +30,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._accepted = self._counter(figures.ACCEPTED)
         self._duplicates = self._counter(figures.DUPLICATES_PREVENTED)
-        self._finished = self._counter(figures.FINISHED)
+        finished = self._counter(figures.FINISHED)
+        self._finished = {state: finished.labels(state) for state in RequestState if state.is_done}
         self._wait = self._histogram(figures.WAIT_SECONDS)
         self._group_size = self._histogram(figures.COMMIT_GROUP_SIZE)
         self._batch_items = self._histogram(figures.BATCH_ITEMS)
@@ -49,8 +50,6 @@ class Metrics:
 
     def _begin_with_zero(self) -> None:
         """Make what may be counted there from the start: the first of it is an increase, not a beginning."""
-        for state in (state for state in RequestState if state.is_done):
-            self._finished.labels(state.value)
         for reason in _LIMITS:
             self._refused.labels(reason.value)
         for result in ("found", "resent", "rejected", "failed", "needs_attention"):
@@ -68,9 +67,9 @@ class Metrics:
         """Count a request that came again."""
         self._duplicates.inc()
 
-    def count_ended(self, state: str, *, seconds: float) -> None:
+    def count_ended(self, state: RequestState, *, seconds: float) -> None:
         """Count a request that has ended, so long after it was accepted."""
-        self._finished.labels(state).inc()
+        self._finished[state].inc()
         self._wait.observe(max(seconds, 0.0))
 
     def count_commit(self, *, requests: int) -> None:

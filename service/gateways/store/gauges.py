@@ -6,6 +6,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from service.core.gauges import Gauges, WaitingPlace
+from service.core.model import RequestState
 from service.gateways.store.database import Connection
 
 # A count takes its time of one core, and leaves the others to the work.
@@ -123,7 +124,7 @@ class Ended:
     """A request that is done, and how long after its acceptance."""
 
     request_id: UUID
-    state: str
+    state: RequestState
     seconds: float
 
 
@@ -138,4 +139,6 @@ WHERE r.id = ANY($1::uuid[]) AND r.finished_at IS NOT NULL
 async def find_ended(connection: Connection, request_ids: Collection[UUID]) -> list[Ended]:
     """Return those of the requests that are done."""
     rows = await connection.fetch(FIND_ENDED, request_ids)
-    return [Ended(request_id=row["id"], state=row["state"], seconds=row["seconds"]) for row in rows]
+    return [
+        Ended(request_id=row["id"], state=RequestState(row["state"]), seconds=row["seconds"]) for row in rows
+    ]
