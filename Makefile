@@ -7,6 +7,8 @@ CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 # Most tests wait for something, so more of them than cores run at once; each process has servers of its own.
 PARALLEL := --numprocesses=4 --dist=worksteal
 INSTALLED := $(VENV)/.installed
+# For tests of what is shipped for Prometheus; where it cannot be had they are skipped, and say why.
+PROMTOOL := .venv-tools/prometheus/usr/bin/promtool
 # Each peer has an environment of its own: they do not agree about the version of redis.
 PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
@@ -30,7 +32,10 @@ demo: $(INSTALLED) ## Run the main job against a vendor that misbehaves, and che
 up: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(BIN)/python -m service up
 
-test: $(INSTALLED) ## Run all checks and the test suite
+$(PROMTOOL):
+	@sh deploy/prometheus/fetch.sh .venv-tools/prometheus
+
+test: $(INSTALLED) $(PROMTOOL) ## Run all checks and the test suite
 	$(MAKE) check
 	@$(MAKE) --no-print-directory browser || echo "Tests that need a browser will be skipped."
 	$(BIN)/python -m pytest $(PARALLEL)

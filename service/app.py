@@ -21,12 +21,14 @@ from service.doors.keys import (
     LIST_TURNS,
     ODD_LINES,
     OPENAPI,
+    SCRAPER,
 )
 from service.doors.line_budget import LineBudget
 from service.doors.openapi import openapi_document
 from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
+from service.doors.scraper import Scraper
 from service.doors.turns import Turns
 from service.flow.intake import open_intake
 
@@ -37,7 +39,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
 
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         async with open_deps(settings) as deps, open_intake(deps) as intake:
-            app[DEPS], app[INTAKE] = deps, intake
+            app[DEPS], app[INTAKE], app[SCRAPER] = deps, intake, Scraper(deps)
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             deps.changes.call_at_revocations(app[AUTHENTICATOR].forget_keys)
             open_console(app, deps)

@@ -21,17 +21,20 @@ from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
 from service.gateways.access import open_vendor, vendor_config
-from service.gateways.metrics import Metrics
+from service.gateways.endings import Endings
+from service.gateways.metrics.lag import watch_lag
+from service.gateways.metrics.process import Metrics
 from service.gateways.permits import Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
 from service.gateways.vendor.client import VendorClient
+from service.gateways.vendor.hooks import Hooks
 
 T = TypeVar("T")
 
 HTTP_POOL = PoolSize(smallest=2, largest=16)
-HEALTH_POOL = PoolSize(smallest=0, largest=2)
+HEALTH_POOL = PoolSize(smallest=0, largest=4)
 _START_RETRY_SECONDS = 1.0
 _START_LOG_SECONDS = 10.0
 
@@ -44,11 +47,12 @@ class Deps:
 
     settings: Settings
     database: Database
-    #: Two connections that nothing but health checks uses.
+    #: Four connections that nothing but health checks and scrapes uses.
     health_database: Database
     redis: ArqRedis
     doorbells: Doorbells
     changes: Changes
+    metrics: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,6 @@ class WorkerDeps(Deps):
     permits: Permits
     #: Leave to read the vendor's lists.
     read_permits: Permits
-    metrics: Metrics
     #: Names this process on leases.
     worker_name: str
     #: Where a test makes this process stop itself.
@@ -87,9 +90,11 @@ async def open_deps(
         stack.push_async_callback(health_database.close)
         redis = open_redis(redis_url, max_connections=32, retries=1)
         stack.push_async_callback(redis.aclose)
-        changes = Changes(database_url, database)
+        metrics = Metrics()
+        endings = Endings(database, metrics)
+        changes = Changes(database_url, database, on_told=endings.note)
         loops = changes.run(), changes.look_now_and_then(), changes.send_notices()
-        await stack.enter_async_context(running(*loops))
+        await stack.enter_async_context(running(*loops, endings.run(), watch_lag(metrics)))
         yield Deps(
             settings=settings,
             database=database,
@@ -97,6 +102,7 @@ async def open_deps(
             redis=redis,
             doorbells=Doorbells(redis),
             changes=changes,
+            metrics=metrics,
         )
 
 
@@ -119,7 +125,11 @@ async def open_worker_deps(
     async with (
         open_deps(settings, pool=pool, is_patient=is_patient) as deps,
         open_vendor(
-            settings, config, redis=deps.redis, database=deps.database, before_write=before_write
+            settings,
+            config,
+            redis=deps.redis,
+            database=deps.database,
+            hooks=Hooks(before_write=before_write, on_call=deps.metrics.vendor.count_call),
         ) as access,
     ):
         shared = {field.name: getattr(deps, field.name) for field in fields(deps)}
@@ -128,7 +138,6 @@ async def open_worker_deps(
             vendor=access.client,
             permits=access.creates,
             read_permits=access.reads,
-            metrics=Metrics(),
             worker_name=new_worker_name(),
             failpoint=failpoint,
         )

@@ -144,7 +144,13 @@ class Batch:
             "workspace": self.key.workspace,
             "attempt": self.attempt_number,
             "epoch": self.epoch,
+            **trace_fields(self.traceparent),
         }
+
+
+def trace_fields(traceparent: str | None) -> dict[str, object]:
+    """Return the trace for a log line; a W3C trace context is version, trace, span and flags, with dashes between."""
+    return {} if traceparent is None else {"trace_id": traceparent.split("-")[1]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

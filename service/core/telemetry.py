@@ -125,6 +125,8 @@ class LogEvent(StrEnum):
     AUDIT_FAILED = "audit.failed"
     #: reason; until it is back, callers that wait are told by a look every two seconds
     CHANGES_LOST = "changes.lost"
+    #: reason; at debug, for the loss of PostgreSQL is a line of its own; figures for Prometheus could not be counted
+    FIGURES_LOST = "figures.lost"
 
     #: library, words; a line that a library of ours has written
     LIBRARY_SAID = "library.said"

@@ -1,27 +1,27 @@
 """Says whether the process lives, and whether it can do its work."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from service import __version__
-from service.core.errors import MigrationError, Unavailable
-from service.deps import Deps, check_redis, check_schema
+from service.core.errors import Unavailable
+from service.deps import Deps
+from service.doors.checks import NO_ANSWER, check_postgres, check_redis_answers, in_time
 from service.doors.keys import DEPS
 from service.doors.operation import Parameter, Reply, operation
 from service.doors.render import to_json
-from service.doors.resources import Health, Readiness
+from service.doors.resources import Health, HeldResource, Readiness
+from service.gateways.store.held import Held, find_held
 
-_CHECK_WITHIN_SECONDS = 1.0
-_NO_ANSWER = "no answer"
+_MOST_HOLDS = 100
 
 
 _VERBOSE = Parameter(
     name="verbose",
     place="query",
-    description="Say also what was checked; any value.",
+    description="Say also what was checked, and what holds work back; any value.",
     schema={"type": "string", "maxLength": 100},
 )
 
@@ -48,41 +48,37 @@ async def ready(request: web.Request) -> web.Response:
     Without Redis requests are accepted all the same and wait, so that is no reason to turn callers away.
     """
     deps = request.app[DEPS]
-    postgres, redis = await asyncio.gather(in_time(_check_postgres(deps)), in_time(_check_redis(deps)))
+    postgres, redis = await asyncio.gather(
+        in_time(check_postgres(deps), otherwise=NO_ANSWER),
+        in_time(check_redis_answers(deps), otherwise=NO_ANSWER),
+    )
     is_ready = postgres == "ok"
     status = "ok" if is_ready and redis == "ok" else "degraded" if is_ready else "unavailable"
     answer: dict[str, object] = {"status": status}
     if "verbose" in request.query:
-        answer |= {"version": __version__, "checks": {"postgres": postgres, "redis": redis}, "holds": []}
+        held = await in_time(_find_held(deps), otherwise=()) if is_ready else ()
+        checks = {"postgres": postgres, "redis": redis}
+        answer |= {"version": __version__, "checks": checks, "holds": [held_resource(one) for one in held]}
     return answer_health(answer, 200 if is_ready else 503)
 
 
-async def in_time(check: Coroutine[Any, Any, str]) -> str:
-    """Return what a check says within a second; one on a dead connection is not waited for, it ends more slowly."""
-    checking = asyncio.create_task(check)
-    await asyncio.wait({checking}, timeout=_CHECK_WITHIN_SECONDS)
-    if checking.done():
-        return checking.result()
-    checking.cancel()
-    return _NO_ANSWER
-
-
-async def _check_postgres(deps: Deps) -> str:
+async def _find_held(deps: Deps) -> Sequence[Held]:
     try:
-        await check_schema(deps.health_database)
+        async with deps.health_database.connection() as connection:
+            return await find_held(connection, most=_MOST_HOLDS)
     except Unavailable:
-        return _NO_ANSWER
-    except MigrationError as error:
-        return str(error)
-    return "ok"
+        return ()
 
 
-async def _check_redis(deps: Deps) -> str:
-    try:
-        await check_redis(deps.redis)
-    except Unavailable:
-        return _NO_ANSWER
-    return "ok"
+def held_resource(held: Held) -> HeldResource:
+    """Return what holds work back as the contract shows it."""
+    return {
+        "project_id": held.place.project_id if held.place else None,
+        "workspace": held.place.workspace if held.place else None,
+        "reason": held.reason,
+        "since": held.since,
+        "until": held.until,
+    }
 
 
 def answer_health(value: object, status: int) -> web.Response:

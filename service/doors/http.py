@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.core.errors import Unavailable
 from service.core.log import says_everything
+from service.core.model import trace_fields
 from service.core.telemetry import LogEvent
 from service.doors import http_problems, problems
 from service.doors.dressing import dress, http_request_id_for
@@ -49,11 +50,15 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     http_request_id = http_request_id_for(request.headers.get("X-Request-Id"))
     request[HTTP_REQUEST_ID] = http_request_id
     # aiohttp gives each request a context of its own, which ends with it.
-    structlog.contextvars.bind_contextvars(http_request_id=http_request_id)
+    structlog.contextvars.bind_contextvars(
+        http_request_id=http_request_id, **trace_fields(traceparent_of(request))
+    )
     response = await _answer(request, handler)
     if not response.prepared:
         set_headers(request, response)
-    _log_served(request, response, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    _count_served(request, response.status, seconds)
+    _log_served(request, response, seconds)
     return response
 
 
@@ -89,6 +94,13 @@ def _respond(request: web.Request, problem: Problem) -> web.Response:
         return vendor_form.respond(vendor_form.of_problem(problem), http_request_id=http_request_id)
     instance = path if path.startswith("/") else "/"
     return problems.respond(problem, instance=instance, http_request_id=http_request_id)
+
+
+def _count_served(request: web.Request, status: int, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    # What is not served has the caller's own words for method and path.
+    method, route = ("none", "none") if resource is None else (request.method, resource.canonical)
+    request.app[DEPS].metrics.http.count_request(method, route, status, seconds=seconds)
 
 
 def _log_served(request: web.Request, response: web.StreamResponse, seconds: float) -> None:

@@ -230,10 +230,22 @@ class Health(TypedDict):
     version: str
 
 
+class HeldResource(TypedDict):
+    """What holds work back: of a workspace, or of all where none is named."""
+
+    project_id: str | None
+    workspace: str | None
+    reason: WaitReason
+    #: Null for a limit of the moment.
+    since: datetime | None
+    #: Null for a pause, which has no known end.
+    until: datetime | None
+
+
 class Readiness(TypedDict, total=False):
     """Whether requests can be accepted; the details only with ``verbose``."""
 
     status: str
     version: str
     checks: dict[str, str]
-    holds: list[Any]
+    holds: list[HeldResource]

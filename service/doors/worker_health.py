@@ -6,16 +6,17 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from service import __version__
 from service.deps import WorkerDeps
 from service.doors.connections import Capacity
 from service.doors.health import answer_health, ready
 from service.doors.http import edge
-from service.doors.keys import DEPS, ODD_LINES
+from service.doors.keys import DEPS, ODD_LINES, SCRAPER
 from service.doors.line_budget import LineBudget
+from service.doors.metrics import scrape
 from service.doors.operation import checked
+from service.doors.scraper import Scraper
 from service.doors.server import Bounds, Runner
 
 #: A loop that has not come round for this many of its periods, and this long at least, stands still.
@@ -51,10 +52,11 @@ async def serve_health(deps: WorkerDeps, pulse: Pulse, *, port: int) -> AsyncIte
         yield
         return
     app = web.Application(middlewares=[edge])
-    app[DEPS], app[PULSE], app[ODD_LINES] = deps, pulse, LineBudget()
+    app[DEPS], app[SCRAPER] = deps, Scraper(deps)
+    app[PULSE], app[ODD_LINES] = pulse, LineBudget()
     app.router.add_get("/livez", live)
     app.router.add_get("/readyz", checked(ready))
-    app.router.add_get("/metrics", make_aiohttp_handler(deps.metrics.registry))
+    app.router.add_get("/metrics", checked(scrape))
     runner = Runner(app, Bounds(capacity=Capacity(connections=_MOST_CONNECTIONS)), shutdown_timeout=1.0)
     await runner.setup()
     try:

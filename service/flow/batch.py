@@ -135,6 +135,7 @@ async def hold_back(deps: WorkerDeps, batch_key: UUID, refused: Refused) -> None
     log.debug(
         LogEvent.PERMIT_REFUSED, wait_reason=refused.reason.value, delay_seconds=refused.delay.total_seconds()
     )
+    deps.metrics.count_refused_permit(refused.reason)
     write = claiming.put_off if refused.reason is WaitReason.BACKOFF else lanes.hold
     async with deps.database.connection() as connection:
         await write(connection, batch_key, reason=refused.reason, delay=refused.delay)
@@ -159,6 +160,8 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
         return None
     batch, request_ids = claimed
     log_claimed(batch, due)
+    if due.closed_by is not None:
+        deps.metrics.count_sealed(items=len(batch.pending_item_ids))
     deps.changes.tell(request_ids)
     if len(batch.pending_item_ids) >= due.window(deps).max_items:
         await ring_now(deps.doorbells, due.asking.batch_key)

@@ -16,9 +16,10 @@ from service.core.caps import TooMuchWaiting
 from service.core.errors import DatabaseUnavailable, Overloaded
 from service.core.pace import Pace
 from service.core.telemetry import LogEvent
-from service.flow.accept_group import Accepted, AcceptOutcome, accept_group
+from service.flow.accept_group import Accepted, AcceptOutcome, Replayed, accept_group
 from service.flow.ring import Waker
 from service.flow.waiting_room import WaitingRoom
+from service.gateways.metrics.process import Metrics
 from service.gateways.store.accepting import NewRequest
 from service.gateways.store.database import Connection, Database
 
@@ -55,10 +56,11 @@ class Entry:
 class Acceptor:
     """Commits release requests in groups: each commit takes what came in during the one before."""
 
-    def __init__(self, database: Database, waker: Waker, room: WaitingRoom) -> None:
+    def __init__(self, database: Database, waker: Waker, room: WaitingRoom, metrics: Metrics) -> None:
         self._database = database
         self._room = room
         self._waker = waker
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._entries: deque[Entry] = deque()
         #: What is being committed.
@@ -135,6 +137,7 @@ class Acceptor:
                 for entry in group:
                     await self._commit([entry])
         else:
+            self._metrics.count_commit(requests=len(group))
             self._note_pace(group, self._loop.time() - started)
             for entry, outcome in zip(group, outcomes, strict=True):
                 self._conclude(entry, outcome)
@@ -147,7 +150,10 @@ class Acceptor:
     def _conclude(self, entry: Entry, outcome: CommitOutcome) -> None:
         if not entry.answer.done():
             entry.answer.set_result(outcome)
+        if isinstance(outcome, Replayed):
+            self._metrics.count_replayed()
         if isinstance(outcome, Accepted):
+            self._metrics.count_accepted(shares_items=outcome.may_have_moved)
             submission = entry.request.submission
             self._waker.note(
                 submission.key.digest,

@@ -27,7 +27,7 @@ async def open_intake(deps: Deps) -> AsyncIterator[Intake]:
     """Run the acceptor, the waker and the count of what waits beside a block."""
     waker = Waker(deps.doorbells, own_windows_of(deps))
     room = WaitingRoom(deps.database, deps.settings.caps)
-    acceptor = Acceptor(deps.database, waker, room)
+    acceptor = Acceptor(deps.database, waker, room, deps.metrics)
     async with running(waker.run(), room.run(), acceptor.run()):
         yield Intake(acceptor=acceptor, waker=waker, room=room)
 

@@ -152,6 +152,7 @@ async def conclude(
     if request_ids is None:
         return
     _log(decision)
+    deps.metrics.count_reconciled(word_for(decision))
     deps.changes.tell(request_ids)
     if isinstance(decision, Release):
         place = Asking(batch_key=doubt.batch_key, project_id=doubt.project_id, workspace=doubt.workspace)
@@ -179,6 +180,23 @@ def conclusion_of(decision: Release | Resend | Fail | Reject | GiveUp, doubt: Do
             return Conclusion(
                 batch_state=BatchState.NEEDS_ATTENTION, item_state=ItemState.NEEDS_ATTENTION, error=error
             )
+        case _:
+            assert_never(decision)
+
+
+def word_for(decision: Release | Resend | Fail | Reject | GiveUp) -> str:
+    """Name in a word what ended a doubt."""
+    match decision:
+        case Release():
+            return "found"
+        case Resend():
+            return "resent"
+        case Fail():
+            return "failed"
+        case Reject():
+            return "rejected"
+        case GiveUp():
+            return "needs_attention"
         case _:
             assert_never(decision)
 

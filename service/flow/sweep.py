@@ -73,6 +73,7 @@ async def sweep_once(deps: WorkerDeps) -> SweepReport:
     await forget_old_holds(deps)
     await forget_old_rejects(deps)
     await forget_signed_calls(deps)
+    deps.metrics.count_repairs(rung=rung, taken_over=taken_over, expired=expired)
     return SweepReport(rung=rung, taken_over=taken_over, expired=expired)
 
 

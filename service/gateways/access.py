@@ -1,6 +1,6 @@
 """Access to the vendor: who we are to it, its client, and leave to call it, which all processes share."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,6 +22,7 @@ from service.gateways.store.limiter_memory import recall
 from service.gateways.vendor.client import VendorClient
 from service.gateways.vendor.config import Auth, TokenCredentials, VendorConfig
 from service.gateways.vendor.endpoints import base_url_of
+from service.gateways.vendor.hooks import NO_HOOKS, Hooks
 
 #: Calls of callers of one process that wait for others to end.
 _MOST_WAITING = 64
@@ -58,7 +59,7 @@ async def open_vendor(
     *,
     redis: Redis,
     database: Database,
-    before_write: Callable[[], None] | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> AsyncIterator[VendorAccess]:
     """Open connections to the vendor, which are made when they are needed, and the limiter's permits."""
     limits = limits_of(settings)
@@ -66,7 +67,7 @@ async def open_vendor(
     permits = partial(
         Permits, redis, credential=credential_of(config.auth), recall=partial(recall_limits, database)
     )
-    async with VendorClient(config, before_write=before_write) as client:
+    async with VendorClient(config, hooks=hooks) as client:
         yield VendorAccess(
             client=client,
             creates=permits(limits, operation=CREATE_PACKAGE),

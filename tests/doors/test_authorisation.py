@@ -178,10 +178,11 @@ def test_every_guarded_operation_has_a_sample() -> None:
 
 
 def test_what_is_free_tells_nothing() -> None:
-    """Without a key there are health, documentation, and nothing else."""
+    """Without a key there are health, figures, documentation, and nothing else."""
     assert {route.path for route in FREE} == {
         "/livez",
         "/readyz",
+        "/metrics",
         "/openapi.json",
         "/docs",
         "/docs/assets/{name}",

@@ -51,7 +51,9 @@ async def test_a_request_that_cannot_be_written_fails_none_of_its_commit(
 
 async def test_a_queue_that_only_grows_is_refused(replica: Replica) -> None:
     """While nothing is committed at most 5,000 requests wait; who comes then is told at once to come again."""
-    acceptor = Acceptor(replica.deps.database, replica.intake.waker, replica.intake.room)
+    acceptor = Acceptor(
+        replica.deps.database, replica.intake.waker, replica.intake.room, replica.deps.metrics
+    )
     request = a_request("1")
     waiting = [asyncio.create_task(acceptor.accept(request)) for _ in range(5_000)]
     one_too_many = asyncio.create_task(acceptor.accept(request))
@@ -72,7 +74,9 @@ async def test_each_caller_is_told_in_time_that_nothing_is_committed(
     """Who waits for longer than the time for an answer is told so, each in his own time, whoever waits beside him."""
     monkeypatch.setattr(group_commit, "_ANSWER_WITHIN_SECONDS", 0.4)
     clock = asyncio.get_running_loop().time
-    acceptor = Acceptor(replica.deps.database, replica.intake.waker, replica.intake.room)
+    acceptor = Acceptor(
+        replica.deps.database, replica.intake.waker, replica.intake.room, replica.deps.metrics
+    )
 
     async def seconds_until_told(number: int) -> float:
         began_at = clock()

@@ -261,7 +261,9 @@ async def test_a_job_that_takes_too_long_stays_on_the_queue(database_url: str, r
     async with worker_deps(database_url, redis_url, RELEASE_PROJECT_ID="p") as deps:
         waker = Waker(deps.doorbells, own_windows_of(deps))
         room = WaitingRoom(deps.database, deps.settings.caps)
-        never_commits = Intake(acceptor=Acceptor(deps.database, waker, room), waker=waker, room=room)
+        never_commits = Intake(
+            acceptor=Acceptor(deps.database, waker, room, deps.metrics), waker=waker, room=room
+        )
         now = datetime.now(UTC)
         ctx = {"deps": deps, "intake": never_commits, "redis": deps.redis, "job_id": "1", "enqueue_time": now}
         with pytest.raises(Retry):

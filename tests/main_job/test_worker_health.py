@@ -4,10 +4,13 @@ from datetime import timedelta
 
 import aiohttp
 
-from service.doors.worker_health import Pulse
+from service.background import running
+from service.doors.worker_health import Pulse, serve_health
+from service.flow.sweep import run_sweeps
 from tests.main_job.conftest import StackWith
 from tests.support.stack import free_port
 from tests.support.waiting import eventually
+from tests.support.worker_deps import worker_deps
 
 
 async def test_a_worker_says_that_it_lives_and_is_ready(stack_with: StackWith) -> None:
@@ -32,3 +35,29 @@ async def test_a_loop_that_does_not_come_round_is_not_alive() -> None:
 
     assert at_first
     assert pulse.is_alive
+
+
+async def test_a_worker_whose_loop_has_ended_is_not_alive(database_url: str, redis_url: str) -> None:
+    """While the process still answers, the end of its loop shows at ``/livez`` and nowhere else."""
+    port = free_port()
+    async with worker_deps(database_url, redis_url, RELEASE_SWEEP_SECONDS="0.05") as deps:
+        pulse = Pulse(timedelta(0), shortest=timedelta(seconds=1))
+        async with serve_health(deps, pulse, port=port):
+            async with running(run_sweeps(deps, on_round=pulse.beat)):
+                await eventually(lambda: lives(port), within=5.0)
+                turning = [await lives(port) for _ in range(5)]
+            await eventually(lambda: has_died(port), within=10.0)
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as response:
+                ready = response.status
+
+    assert turning == [True] * 5
+    assert ready == 200
+
+
+async def lives(port: int) -> bool:
+    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/livez") as response:
+        return response.status == 200
+
+
+async def has_died(port: int) -> bool:
+    return not await lives(port)

@@ -15,11 +15,12 @@ def a_request(
     applicant: str = "ann",
     approvers: Sequence[str] = ("bob",),
     key: str | None = None,
+    workspace: str = "w",
 ) -> NewRequest:
     """Return a checked request for items of one workspace."""
     document = {
         "project_id": "p",
-        "workspace": "w",
+        "workspace": workspace,
         "apply_user_id": applicant,
         "approver_ids": list(approvers),
         "pending_item_list": list(items),

@@ -15,6 +15,7 @@ from service.doors.facade.memory import new_changes, new_reads
 from service.doors.keys import AUTHENTICATOR, DEPS
 from service.flow.access_keys import AccessKeys
 from service.gateways.access import NoVendor, VendorAccess, open_vendor, vendor_config
+from service.gateways.vendor.hooks import Hooks
 
 
 @asynccontextmanager
@@ -51,5 +52,6 @@ async def _open_access(
         config = vendor_config(deps.settings, credentials)
     except ConfigurationError as error:
         return NoVendor(reason=str(error))
-    access = open_vendor(deps.settings, config, redis=deps.redis, database=deps.database)
+    hooks = Hooks(on_call=deps.metrics.vendor.count_call)
+    access = open_vendor(deps.settings, config, redis=deps.redis, database=deps.database, hooks=hooks)
     return await stack.enter_async_context(access)

@@ -5,7 +5,7 @@ A notice may be lost with its connection, so the process also looks now and then
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 from uuid import UUID
@@ -60,9 +60,10 @@ async def announce(connection: Connection, request_ids: Sequence[UUID]) -> None:
 class Changes:
     """Listens for notices on a connection of its own, and wakes the waiters of this process."""
 
-    def __init__(self, dsn: str, database: Database) -> None:
+    def __init__(self, dsn: str, database: Database, *, on_told: Callable[[Collection[UUID]], None]) -> None:
         self._dsn = dsn
         self._database = database
+        self._on_told = on_told
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         #: Of the requests that were waited for at the last look.
         self._versions: dict[str, int] = {}
@@ -118,9 +119,10 @@ class Changes:
             for event in events:
                 event.set()
 
-    def tell(self, request_ids: Iterable[UUID]) -> None:
+    def tell(self, request_ids: Collection[UUID]) -> None:
         """Have those who wait for these requests woken, in all processes; whoever tells waits for nothing."""
         self._untold.update(request_ids)
+        self._on_told(request_ids)
         if self._untold:
             self._has_untold.set()
 

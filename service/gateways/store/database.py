@@ -123,6 +123,12 @@ class Database:
             )
         return cls(pool, dsn)
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections are in use and idle, and how many there may be."""
+        idle = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle, self._pool.get_max_size()
+
     async def close(self, *, within: timedelta = timedelta(seconds=1)) -> None:
         """Close every connection; those still busy after the given time are cut."""
         try:

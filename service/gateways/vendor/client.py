@@ -27,6 +27,7 @@ from service.gateways.vendor.classify import Failure, classify, classify_failure
 from service.gateways.vendor.config import VendorConfig
 from service.gateways.vendor.exchange import Exchange
 from service.gateways.vendor.gate import WriteGate, never_held
+from service.gateways.vendor.hooks import NO_HOOKS, CallTimer, Hooks
 from service.gateways.vendor.iam import Token
 from service.gateways.vendor.identity import Identity, ProvenRequest
 from service.gateways.vendor.lists import (
@@ -67,15 +68,15 @@ class Forwarded:
 class VendorClient:
     """One set of credentials at one address, with its own connections; use it as ``async with``."""
 
-    def __init__(self, config: VendorConfig, *, before_write: Callable[[], None] | None = None) -> None:
+    def __init__(self, config: VendorConfig, *, hooks: Hooks = NO_HOOKS) -> None:
         """Build a client; nothing is opened yet.
 
         Args:
             config: Where, as whom and within which bounds.
-            before_write: Called between the last look at the lease and the write of a create.
+            hooks: What is told of calls, and asked before one is written.
         """
         self._config = config
-        self._before_write = before_write
+        self._hooks = hooks
         self._exchange = Exchange(config)
         sender = Sender(base_url=URL(config.base_url, encoded=True), user_agent=config.user_agent)
         self._identity = Identity(config.auth, sender, exchange=self._exchange)
@@ -102,12 +103,17 @@ class VendorClient:
             deadline: Moment of ``time.monotonic()`` from which nothing is written: too little of the lease is left.
             is_held: Awaited right before the write; where it returns true nothing is written.
         """
-        proven = await self._identity.prove(
-            create_package_call(batch, max_bytes=self._config.max_answer_bytes)
-        )
+        call = create_package_call(batch, max_bytes=self._config.max_answer_bytes)
+        timer = CallTimer(call, self._hooks.on_call)
+        gate = WriteGate(deadline, is_held=is_held, before_write=self._hooks.before_write)
+        report = await self._create(call, gate)
+        timer.end(report.outcome)
+        return report
+
+    async def _create(self, call: VendorCall, gate: WriteGate) -> CallReport:
+        proven = await self._identity.prove(call)
         if isinstance(proven, NotSent):
             return CallReport(outcome=proven, sent_at=None)
-        gate = WriteGate(deadline, is_held=is_held, before_write=self._before_write)
         reply = await self._exchange.send(proven.request, gate=gate)
         outcome = self._learn(outcome_of(reply, gate, is_token_auth=proven.token is not None), proven.token)
         return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(reply))
@@ -174,6 +180,14 @@ class VendorClient:
 
     async def forward(self, call: VendorCall) -> Forwarded:
         """Make a call on a caller's behalf, once; redirects are not followed."""
+        timer = CallTimer(call, self._hooks.on_call)
+        forwarded = await self._forward(call)
+        outcome = forwarded.failure or forwarded.answer
+        if outcome is not None:
+            timer.end(outcome)
+        return forwarded
+
+    async def _forward(self, call: VendorCall) -> Forwarded:
         proven = await self._identity.prove(call)
         if isinstance(proven, NotSent):
             return Forwarded(answer=None, failure=proven)
@@ -199,6 +213,12 @@ class VendorClient:
     async def _read_once(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
         if before_page is not None:
             await before_page()
+        timer = CallTimer(call, self._hooks.on_call)
+        read = await self._read_unwatched(call)
+        timer.end(read)
+        return read
+
+    async def _read_unwatched(self, call: VendorCall) -> Answer | Failure:
         proven = await self._identity.prove(call)
         if isinstance(proven, NotSent):
             return proven

@@ -36,6 +36,8 @@ from service.gateways.store import (
     changes,
     claiming,
     expiring,
+    gauges,
+    held,
     holding,
     lanes,
     leases,
@@ -282,6 +284,9 @@ async def count(connection: Connection, sample: Sample) -> None:
     await waiting.count_waiting(connection)
     await waiting.count_waiting_at(connection, [sample.place], up_to=1_000)
     await waiting.count_all_waiting(connection, up_to=1_000)
+    await held.find_held(connection, most=100)
+    await gauges.read_gauges(connection, most_places=5)
+    await gauges.find_ended(connection, [sample.released, sample.waiting])
 
 
 async def govern(connection: Connection, sample: Sample) -> None:
@@ -356,7 +361,12 @@ USES: dict[str, Use] = {
     )
 }  # fmt: skip
 #: Statements that read all there is: of the audit, which sees to its plans itself, and of the comparison after a demo.
-READ_EVERYTHING = ("audit_agreement", "audit_releases", "audit_waiting", "auditing", "summary")
+#: The counts for a scrape go through the index of all that lives, or the smallest index of all requests; they are made
+#: the more rarely the longer they take.
+READ_EVERYTHING = (
+    "audit_agreement", "audit_releases", "audit_waiting", "auditing", "summary", "gauges.COUNT_FINISHED",
+    "gauges.COUNT_LIVE",
+)  # fmt: skip
 #: Parts of statements, and those that touch no table that grows, or one row by its key.
 NOT_USED_HERE = (
     "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",

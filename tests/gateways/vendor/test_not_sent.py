@@ -13,6 +13,7 @@ import pytest
 
 from service.core.outcomes import NotSentCause, Released
 from service.gateways.vendor.client import VendorClient
+from service.gateways.vendor.hooks import Hooks
 from tests.gateways.vendor.calling import (
     assert_lease_lost,
     assert_not_sent,
@@ -101,7 +102,7 @@ async def test_the_hook_runs_between_the_last_look_and_the_write() -> None:
     seen: list[bytes] = []
     async with raw_server(always(created())) as server:
         hook = lambda: seen.append(server.received)  # noqa: E731 - one line says it
-        async with VendorClient(config(server.url), before_write=hook) as client:
+        async with VendorClient(config(server.url), hooks=Hooks(before_write=hook)) as client:
             await client.create_package(batch(), deadline=in_a_minute())
             await client.create_package(batch(), deadline=time.monotonic())
 

@@ -1,0 +1,1 @@
+"""Prometheus: the figures of a process, those of the whole, and the text that shows them."""
