@@ -4,7 +4,10 @@ import re
 import signal
 
 from service.core.worker_signs import WorkerState
+from tests.doors.conftest import StartReplica
+from tests.doors.test_console import log_in, make_key, read, session_of
 from tests.main_job.conftest import StackWith
+from tests.support.grown import grow
 from tests.support.sql import fetch_value
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
@@ -70,6 +73,23 @@ async def test_a_worker_that_stops_without_work_says_so_and_old_ones_are_forgott
         await eventually(lambda: _are(stack, "running"))
         count = "SELECT count(*) FROM workers WHERE id = $1"
         assert await fetch_value(stack.database_url, count, old) == 0
+
+
+async def test_only_calls_that_may_be_seen_are_shown(start_replica: StartReplica, database_url: str) -> None:
+    """Those of workers that never gave a sign are shown too, and nobody sees calls of other workspaces."""
+    await grow(database_url, requests=200)
+    guarded = await start_replica(RELEASE_AUTH="keys")
+    pages = []
+    for workspace in ("*", "*/none"):
+        api_key, _ = await make_key(database_url, "read", workspaces=[workspace])
+        answer = await read(guarded, "/workers", session_of(await log_in(guarded, api_key)))
+        pages.append((answer.status, answer.body.decode()))
+
+    assert [(status, "Calls of other workers" in page) for status, page in pages] == [
+        (200, True),
+        (200, False),
+    ]
+    assert ["/batches/" in page for _, page in pages] == [True, False]
 
 
 async def _are(stack: Stack, *expected: str) -> bool:

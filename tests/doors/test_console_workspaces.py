@@ -104,6 +104,7 @@ async def test_a_wrong_setting_is_explained_beside_its_field(replica: Replica, n
     assert f'value="{given}"' in field(page, name)
     assert 'value="7"' in field(page, other)
     assert "aria-invalid" not in field(page, other)
+    assert page.index('id="stream"') < page.index('<h2 id="settings">'), "what is filled in is not shown anew"
     assert re.search(rf'<span id="hint-{name}" class="flaw">Expected [^<]+</span>', page) is not None
     assert await settings_of(replica) == before
 
