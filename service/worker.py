@@ -37,6 +37,7 @@ from service.flow.intake import Intake, open_intake
 from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
+from service.flow.worker_signs import giving_signs
 from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
 from service.gateways.queue_worker import SafeWorker, is_last_bell, listen
 
@@ -135,6 +136,7 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
     bell = asyncio.Event()
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
+        giving_signs(deps, drain.requested),
         running(
             run_sweeps(deps, on_round=pulse.beat),
             run_reconciles(deps),

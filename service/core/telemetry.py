@@ -85,6 +85,8 @@ class LogEvent(StrEnum):
     BATCH_SPLIT = "batch.split"
     #: reason; the lease of a running call could not be extended; the next beat tries again
     HEARTBEAT_FAILED = "heartbeat.failed"
+    #: the worker could not say that it lives; nothing but the console goes by it
+    SIGN_FAILED = "sign.failed"
     #: outcome; the lease had been taken over, so nothing was written
     OUTCOME_FENCED = "outcome.fenced"
 

@@ -116,7 +116,7 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
     body = await read_body(request, ResolutionBody)
     order = Order(
         batch_id=batch_id,
-        resolution=_resolution_of(body, caller),
+        resolution=resolution_of(body, caller),
         visible=caller.visible,
         http_request_id=request[HTTP_REQUEST_ID],
     )
@@ -133,7 +133,8 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
             assert_never(unexpected)
 
 
-def _resolution_of(body: ResolutionBody, caller: Caller) -> Resolution:
+def resolution_of(body: ResolutionBody, caller: Caller) -> Resolution:
+    """Return a new decision of a caller."""
     return Resolution(
         resolution_id=new_id(),
         decision=body.decision,

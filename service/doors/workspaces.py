@@ -89,16 +89,16 @@ def _position_of(view: WorkspaceView) -> tuple[str, ...]:
 @operation("Read a workspace", replies=_REPLIES, problems=(404,))
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return how a workspace stands; one that nobody has used yet is as the deployment has it."""
-    place = _read_place(request, caller)
+    place = read_place(request, caller)
     return _render(request, await workspaces.show(request.app[DEPS], place))
 
 
 @operation("Change the settings of a workspace", body=SettingsBody, replies=_REPLIES, problems=_PROBLEMS)
 async def settings(request: web.Request, caller: Caller) -> web.Response:
     """Change some of what a workspace has of its own; in force on all workers with their next look."""
-    place = _read_place(request, caller)
+    place = read_place(request, caller)
     body = await read_body(request, SettingsBody)
-    order = _order(request, caller, place, body)
+    order = order_of(request, caller, place, body)
     view = await workspaces.change_settings(request.app[DEPS], order, body.changed)
     request.app[INTAKE].waker.windows.forget()
     return _render(request, view)
@@ -125,19 +125,25 @@ async def flush(request: web.Request, caller: Caller) -> web.Response:
 async def _act(
     request: web.Request, caller: Caller, act: Callable[[Deps, Order], Awaitable[WorkspaceView | None]]
 ) -> web.Response:
-    place = _read_place(request, caller)
+    place = read_place(request, caller)
     body = await read_optional_body(request, ActionBody)
-    return _render(request, await act(request.app[DEPS], _order(request, caller, place, body)))
+    return _render(request, await act(request.app[DEPS], order_of(request, caller, place, body)))
 
 
-def _read_place(request: web.Request, caller: Caller) -> Place:
+def read_place(request: web.Request, caller: Caller) -> Place:
+    """Return the workspace of the path.
+
+    Raises:
+        ProblemError: it is none, or none that the caller may use.
+    """
     place = Place.read(request.match_info["project_id"], request.match_info["workspace"])
     if place is None or not caller.may_use(place.project_id, place.workspace):
         raise ProblemError(problems.not_found("workspace"))
     return place
 
 
-def _order(request: web.Request, caller: Caller, place: Place, body: ActionBody) -> Order:
+def order_of(request: web.Request, caller: Caller, place: Place, body: ActionBody) -> Order:
+    """Return what a caller wants of a workspace, without saying what."""
     return Order(
         place=place,
         visible=caller.visible,

@@ -146,12 +146,17 @@ async def show(deps: Deps, place: Place) -> WorkspaceView:
 
 
 async def list_workspaces(
-    deps: Deps, *, visible: tuple[str, ...], after: Place | None, limit: int
+    deps: Deps, *, visible: tuple[str, ...], after: Place | None, limit: int, part: str = ""
 ) -> list[WorkspaceView]:
-    """Return how some of the visible workspaces stand, in order, from behind the given one."""
+    """Return how some of the visible workspaces stand, in order, from behind the given one.
+
+    ``part`` is in the names of all of them, ``project/workspace``, whatever its case.
+    """
 
     async def work(connection: Connection) -> list[WorkspaceView]:
-        places = await workspace_reading.list_places(connection, visible=visible, after=after, limit=limit)
+        places = await workspace_reading.list_places(
+            connection, visible=visible, after=after, limit=limit, part=part
+        )
         return await workspace_reading.describe_workspaces(connection, places)
 
     return await deps.database.read(work)

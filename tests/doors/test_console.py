@@ -72,7 +72,7 @@ async def form_token(replica: Replica, cookie: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
 async def test_without_a_login_every_page_leads_to_it(guarded: Replica, page: Page) -> None:
     """Nothing is shown and nothing done without a session; a page that is asked for is where the login leads."""
-    path = page.path.replace("{id}", "01900000-0000-7000-8000-000000000000")
+    path = re.sub(r"{\w+}", "01900000-0000-7000-8000-000000000000", page.path)
     if page.method == "GET":
         answer = await read(guarded, path)
         assert answer.headers["Location"] == f"/login?next={path.replace('/', '%2F')}"

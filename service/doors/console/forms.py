@@ -6,15 +6,22 @@ Fetch Metadata), and the page of a session has put a token into it that no other
 
 import hashlib
 import hmac
+from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from multidict import MultiDict
+from pydantic import BaseModel, ValidationError
 
+from service.core.field_errors import field_errors
+from service.core.submission import Invalid
 from service.core.wording import shown
 from service.doors import problems
 from service.doors.http import read_body
 from service.doors.problems import ProblemError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -51,11 +58,14 @@ async def read_form(request: web.Request, *, form_token: str | None) -> MultiDic
 def _fields_of(raw: bytes) -> MultiDict[str]:
     try:
         text = raw.decode("utf-8")
-        return MultiDict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise ProblemError(
             problems.invalid_parameter(f"Expected a form of at most {_MOST_FIELDS} fields in UTF-8.")
         ) from None
+    if any("\0" in value for _, value in fields):
+        raise ProblemError(problems.invalid_parameter("Expected a form without NUL, which is not kept."))
+    return MultiDict(fields)
 
 
 def _is_of_this_site(request: web.Request, *, is_token_proof: bool) -> bool:
@@ -66,3 +76,16 @@ def _is_of_this_site(request: web.Request, *, is_token_proof: bool) -> bool:
     if origin is not None:
         return urlsplit(origin).netloc == request.host
     return is_token_proof
+
+
+def model_of(fields: Mapping[str, object], model: type[Model]) -> Model | Invalid:
+    """Read the fields of a form as the body of an action; a field with nothing in it is not given."""
+    given = {
+        name: value.strip() if isinstance(value, str) else value
+        for name, value in fields.items()
+        if name in model.model_fields
+    }
+    try:
+        return model.model_validate({name: value for name, value in given.items() if value != ""})
+    except ValidationError as error:
+        return Invalid(errors=tuple(field_errors(error, model)))

@@ -48,8 +48,10 @@ def read_list(request: web.Request, names: Sequence[str]) -> ListView:
     """Return which part of a list is asked for; what the list has no field for is left out.
 
     Raises:
-        ProblemError: the token belongs to another list, or to other filters.
+        ProblemError: a filter can match nothing, or the token belongs to another list, or to other filters.
     """
+    if any("\0" in value for value in request.query.values()):
+        raise ProblemError(problems.invalid_parameter("Expected a filter without NUL, which nothing has."))
     filters = {name: request.query[name].strip() for name in names if request.query.get(name, "").strip()}
     token, of_list = request.query.get(_TOKEN, ""), {"": request.path, **filters}
     position = decode_page_token(token, of_list) if token else None

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from service.core.masking import mask_text
 from service.doors.console.words import Words
 
 _DIRECTORY = Path(__file__).parent / "templates"
@@ -25,7 +26,9 @@ def open_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(age=age, ago=ago, clock=clock, moment=moment, span=span, number=number)
+    templates.filters.update(
+        age=age, ago=ago, clock=clock, masked=mask_text, moment=moment, span=span, number=number
+    )
     return templates
 
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.deps import Deps
 from service.doors.auth import Scope
-from service.doors.console import live, overview, requests
+from service.doors.console import attention, batches, deciding, live, overview, requests, workers, workspaces
 from service.doors.console.assets import show_asset
 from service.doors.console.entrance import SESSIONS, Page, handler_of, log_in, log_out, prefer, show_login
 from service.doors.console.rendering import open_templates
@@ -14,6 +14,7 @@ from service.doors.console.words import load_words
 
 _READ = (Scope.READ,)
 _ACT = (Scope.SUBMIT, Scope.OPERATE)
+_OPERATE = (Scope.OPERATE,)
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", overview.show, _READ, takes_turns=True),
@@ -21,6 +22,17 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/requests/{id}", requests.show, _READ),
     Page("POST", "/requests/{id}/cancel", requests.cancel, _ACT),
     Page("POST", "/requests/{id}/retry", requests.retry, _ACT),
+    Page("GET", "/batches", batches.index, _READ, takes_turns=True),
+    Page("GET", "/batches/{id}", batches.show, _READ),
+    Page("POST", "/batches/{id}/resolve", deciding.decide, _OPERATE),
+    Page("GET", "/attention", attention.index, _READ, takes_turns=True),
+    Page("GET", "/workspaces", workspaces.index, _READ, takes_turns=True),
+    Page("GET", "/workspaces/{project_id}/{workspace}", workspaces.show, _READ),
+    Page("POST", "/workspaces/{project_id}/{workspace}/settings", workspaces.change_settings, _OPERATE),
+    Page("POST", "/workspaces/{project_id}/{workspace}/pause", workspaces.pause, _OPERATE),
+    Page("POST", "/workspaces/{project_id}/{workspace}/resume", workspaces.resume, _OPERATE),
+    Page("POST", "/workspaces/{project_id}/{workspace}/flush", workspaces.flush, _OPERATE),
+    Page("GET", "/workers", workers.index, _READ, takes_turns=True),
     Page("GET", "/console/changes", live.stream_changes, _READ),
     Page("POST", "/console/preferences", prefer, _READ),
     Page("POST", "/logout", log_out, _READ),

@@ -75,12 +75,15 @@ FROM (
         SELECT u.project_id, u.workspace FROM used AS u
         WHERE
             u.project_id || '/' || u.workspace LIKE ANY($3::text[]) AND (u.project_id, u.workspace) > ($1, $2)
+            AND strpos(lower(u.project_id || '/' || u.workspace), lower($5)) > 0
         LIMIT $4
     )
     UNION
     (
         SELECT w.project_id, w.workspace FROM workspaces AS w
-        WHERE (w.project_id, w.workspace) > ($1, $2) AND w.project_id || '/' || w.workspace LIKE ANY($3::text[])
+        WHERE
+            (w.project_id, w.workspace) > ($1, $2) AND w.project_id || '/' || w.workspace LIKE ANY($3::text[])
+            AND strpos(lower(w.project_id || '/' || w.workspace), lower($5)) > 0
         ORDER BY w.project_id, w.workspace
         LIMIT $4
     )
@@ -91,11 +94,14 @@ LIMIT $4
 
 
 async def list_places(
-    connection: Connection, *, visible: Sequence[str], after: Place | None, limit: int
+    connection: Connection, *, visible: Sequence[str], after: Place | None, limit: int, part: str = ""
 ) -> list[Place]:
-    """Return some of the workspaces that are known and visible, in order, from behind the given one."""
+    """Return some of the workspaces that are known and visible, in order, from behind the given one.
+
+    ``part`` is in the names of all of them, ``project/workspace``, whatever its case.
+    """
     behind = (after.project_id, after.workspace) if after else ("", "")
-    rows = await connection.fetch(LIST_PLACES, *behind, visible, limit)
+    rows = await connection.fetch(LIST_PLACES, *behind, visible, limit, part)
     return [Place(project_id=row["project_id"], workspace=row["workspace"]) for row in rows]
 
 

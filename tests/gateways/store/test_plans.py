@@ -29,6 +29,7 @@ from service.core.request_filter import RequestFilter
 from service.core.verdict import Verdict
 from service.flow.accept_group import accept_group
 from service.gateways.store import (
+    batch_family,
     batch_lists,
     batch_reading,
     batches,
@@ -53,6 +54,7 @@ from service.gateways.store import (
     splitting,
     unknown_commits,
     waiting,
+    workers,
     workspace_reading,
     workspaces,
 )
@@ -276,7 +278,11 @@ async def list_batches(connection: Connection, sample: Sample) -> None:
         for visible in (EVERYTHING, SOME):
             await batch_lists.list_batches(connection, wanted, visible=visible, before=None, limit=51)
     await batch_lists.list_parked(connection, visible=EVERYTHING, behind=None, limit=51)
-    await batch_reading.find_batch(connection, sample.batches["released"]["id"], visible=EVERYTHING)
+    batch_id = sample.batches["released"]["id"]
+    await batch_reading.find_batch(connection, batch_id, visible=EVERYTHING)
+    await batch_family.find_relatives(connection, [batch_id])
+    await batch_family.items_of_family(connection, batch_id)
+    await workers.calls_under_way(connection, visible=EVERYTHING, limit=500)
 
 
 async def count(connection: Connection, sample: Sample) -> None:
@@ -373,7 +379,7 @@ NOT_USED_HERE = (
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
     "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
-    "workspaces.KEEP_WORKSPACE",
+    "workers.FORGET_WORKERS", "workers.KEEP_SIGN", "workers.LIST_WORKERS", "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
 #: Planned so only before the first ANALYZE, and used only for batches in doubt.
 NOT_ON_EMPTY_TABLES = ("leases.EXTEND_LOANS",)
