@@ -20,12 +20,13 @@ from service.commands.audit import run_audit, run_self_test
 from service.commands.demo import run_demo
 from service.commands.emulator import read_faults, run_emulator
 from service.commands.http import run_http, run_http_processes
-from service.commands.keys import KeyOrder, create_ordered, keys_table, list_keys, revoke_key
+from service.commands.keys import create_ordered, keys_table, list_keys, revoke_key
 from service.commands.migrate import apply_migrations, migrations_applied, show_migrations
 from service.commands.output import write_record, write_table
 from service.commands.start import Start, read_start, run
 from service.commands.up import run_up
 from service.core.errors import ConfigurationError, ServiceError
+from service.core.key_orders import KeyOrder
 from service.doors.auth import Scope
 from service.emulator.config import EmulatorConfig
 from service.worker import run_worker
