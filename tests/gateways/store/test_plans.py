@@ -36,6 +36,7 @@ from service.gateways.store import (
     changes,
     claiming,
     expiring,
+    foreseeing,
     holding,
     lanes,
     leases,
@@ -237,6 +238,8 @@ async def resolve(connection: Connection, sample: Sample) -> None:
 
 async def act(connection: Connection, sample: Sample) -> None:
     """Requests that somebody cancels or retries."""
+    picked = [sample.waiting, sample.cancelled, sample.released]
+    await foreseeing.find_prospects(connection, picked, visible=EVERYTHING)
     await cancelling.find_standing(connection, sample.waiting, visible=EVERYTHING)
     locked = await cancelling.lock_items(connection, sample.waiting)
     await cancelling.cancel_items(connection, [item.item_id for item in locked])
@@ -366,7 +369,12 @@ NOT_USED_HERE = (
     "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
 #: Planned so only before the first ANALYZE, and used only for items that are not free, and for batches in doubt.
-NOT_ON_EMPTY_TABLES = ("holding.FIND_HOLDERS", "retrying.FIND_OTHER_HOLDERS", "leases.EXTEND_LOANS")
+NOT_ON_EMPTY_TABLES = (
+    "holding.FIND_HOLDERS",
+    "retrying.FIND_OTHER_HOLDERS",
+    "leases.EXTEND_LOANS",
+    "foreseeing.FIND_PROSPECTS",
+)
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",
