@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.deps import Deps
 from service.doors.auth import Scope
-from service.doors.console import live, overview, requests
+from service.doors.console import about, audit, keys, live, operations, overview, requests, ticked
 from service.doors.console.assets import show_asset
 from service.doors.console.entrance import SESSIONS, Page, handler_of, log_in, log_out, prefer, show_login
 from service.doors.console.rendering import open_templates
@@ -14,6 +14,8 @@ from service.doors.console.words import load_words
 
 _READ = (Scope.READ,)
 _ACT = (Scope.SUBMIT, Scope.OPERATE)
+_OPERATE = (Scope.OPERATE,)
+_ADMIN = (Scope.ADMIN,)
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", overview.show, _READ, takes_turns=True),
@@ -21,6 +23,22 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/requests/{id}", requests.show, _READ),
     Page("POST", "/requests/{id}/cancel", requests.cancel, _ACT),
     Page("POST", "/requests/{id}/retry", requests.retry, _ACT),
+    Page("GET", "/requests/ticked", ticked.preview, _ACT),
+    Page("POST", "/requests/ticked", ticked.act, _ACT),
+    Page("GET", "/requests/ticked/result", ticked.result, _ACT),
+    Page("GET", "/operations", operations.index, _OPERATE),
+    Page("GET", "/operations/new", operations.preview, _OPERATE, takes_turns=True),
+    Page("POST", "/operations", operations.start, _OPERATE, takes_turns=True),
+    Page("GET", "/operations/{id}", operations.show, _OPERATE),
+    Page("POST", "/operations/{id}/abort", operations.abort, _OPERATE),
+    Page("GET", "/audit", audit.trail, _ADMIN, takes_turns=True),
+    Page("GET", "/audit/report", audit.check, _ADMIN, needs_all=True),
+    Page("GET", "/keys", keys.index, _ADMIN, needs_all=True),
+    Page("GET", "/keys/new", keys.ask, _ADMIN, needs_all=True),
+    Page("POST", "/keys", keys.create, _ADMIN, needs_all=True),
+    Page("GET", "/keys/{id}/revoke", keys.ask_to_revoke, _ADMIN, needs_all=True),
+    Page("POST", "/keys/{id}/revoke", keys.revoke, _ADMIN, needs_all=True),
+    Page("GET", "/about", about.show, _READ),
     Page("GET", "/console/changes", live.stream_changes, _READ),
     Page("POST", "/console/preferences", prefer, _READ),
     Page("POST", "/logout", log_out, _READ),

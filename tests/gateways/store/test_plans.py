@@ -364,7 +364,7 @@ READ_EVERYTHING = ("audit_agreement", "audit_releases", "audit_waiting", "auditi
 NOT_USED_HERE = (
     "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
-    "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS",
+    "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS", "operation_lists", "about",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
@@ -378,7 +378,7 @@ NOT_ON_EMPTY_TABLES = (
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",
-    "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST",
+    "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "audit_log.LIST_ENTRIES",
 )  # fmt: skip
 
 
