@@ -87,24 +87,30 @@ async def test_why_a_request_cannot_be_retried_is_foreseen_as_it_comes(
     replica: Replica, database_url: str
 ) -> None:
     """A deadline that has passed and an item that others hold by now are told before, and are what acting finds."""
-    free, late, held = [(await replica.accept(body(one, not_before=LATER)))["id"] for one in ("a", "b", "c")]
-    await fail(database_url, free)
+    failed = [(await replica.accept(body(one, not_before=LATER)))["id"] for one in "abcde"]
+    free, late, held, held_too, shared = failed
+    for one in failed:
+        await fail(database_url, one)
     await fail(database_url, late, deadline="now() - interval '1 hour'")
-    await fail(database_url, held)
-    holder = (await replica.accept(body("c", applicant="eve", not_before=LATER)))["id"]
-    ticked = [("id", one) for one in (free, late, held, holder)]
+    others = (
+        body("c", not_before=LATER, approver_ids=["somebody"]),
+        body("d", applicant="eve", not_before=LATER, approver_ids=["approver-of-applicant"]),
+        body("e", not_before=LATER),
+    )
+    holders = [(await replica.accept(other))["id"] for other in others]
+    ticked = [("id", one) for one in (*failed, holders[0])]
     page = (await read(replica, f"{TICKED}?{urlencode([('action', 'retry'), *ticked])}")).body.decode()
 
-    assert ids_of(page) == [free]
+    assert ids_of(page) == [free, shared]
     assert "Its deadline has passed" in why_of(page, late)
-    assert "An item is held by" in why_of(page, held)
-    assert holder in why_of(page, held)
-    assert "Neither failed nor rejected" in why_of(page, holder)
+    for one, holder in ((held, holders[0]), (held_too, holders[1])):
+        assert "An item is held by" in why_of(page, one)
+        assert holder in why_of(page, one)
+    assert "Neither failed nor rejected" in why_of(page, holders[0])
     done = await submit(replica, TICKED, [("action", "retry"), *ticked])
     query = done.headers["Location"].partition("?")[2]
-    assert query == urlencode(
-        [("action", "retry"), ("done", free), *(("left", one) for one in (late, held, holder))]
-    )
+    left = [("left", one) for one in (late, held, held_too, holders[0])]
+    assert query == urlencode([("action", "retry"), ("done", free), ("done", shared), *left])
 
 
 async def test_a_key_ticks_only_what_is_its_own(start_replica: StartReplica, database_url: str) -> None:
