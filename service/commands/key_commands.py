@@ -7,10 +7,11 @@ from uuid import UUID
 
 import click
 
-from service.commands.keys import KeyOrder, create_ordered, keys_table, list_keys, revoke_key
+from service.commands.keys import create_ordered, keys_table, list_keys, revoke_key
 from service.commands.options import OUTPUT, command_errors
 from service.commands.output import write_record, write_table
 from service.commands.start import read_start
+from service.core.key_orders import KeyOrder
 from service.doors.auth import Scope
 
 

@@ -1,69 +1,30 @@
-"""Creates, lists and ends API keys and access keys; each change is in the audit trail."""
+"""Creates, lists and ends API keys and access keys by command."""
 
 import getpass
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from service.commands.database import open_database
 from service.commands.output import Table
-from service.core.api_key import digest_of, new_access_key, new_api_key
-from service.core.audit_trail import AuditEntry
 from service.core.config import Settings
 from service.core.errors import ConfigurationError
-from service.core.identifiers import is_identifier
-from service.core.ids import new_id
-from service.core.sealing import NO_SEALING_KEY, seal, sealing_key_of
-from service.core.signing import AccessKey
-from service.gateways.store import api_keys, audit_log
-from service.gateways.store.api_keys import ApiKey, Proof
-from service.gateways.store.database import Connection
+from service.core.key_orders import BadOrder, KeyOrder, flaw_of
+from service.core.sealing import NO_SEALING_KEY, sealing_key_of
+from service.flow import api_keys as flow
+from service.flow.api_keys import AlreadyMade, Author, CreatedAccessKey, CreatedKey
+from service.gateways.store import api_keys
+from service.gateways.store.api_keys import ApiKey
 
-_MAX_NAME = 100
-_WORKSPACE_PATTERN = re.compile(r"\*|[A-Za-z0-9_.:*-]{1,64}/[A-Za-z0-9_.:*-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyOrder:
-    """What a new key shall be called, and what it may do."""
-
-    name: str
-    scopes: Sequence[str]
-    workspaces: Sequence[str]
-    #: Empty where it may apply for anybody.
-    apply_user_ids: Sequence[str] = ()
-    expires_in: timedelta | None = None
-    is_access_key: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedKey:
-    """A new API key; the only time that the key itself is known."""
-
-    kept: ApiKey
-    api_key: str
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The members that are shown to its owner, once."""
-        return {"id": str(self.kept.key_id), **_rights_of(self.kept), "key": self.api_key}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedAccessKey:
-    """A new access key; the only time that its secret is shown."""
-
-    kept: ApiKey
-    pair: AccessKey
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The members that are shown to its owner, once."""
-        pair = {"access_key": self.pair.access_key, "secret_key": self.pair.secret_key}
-        return {"id": str(self.kept.key_id), **_rights_of(self.kept), **pair}
+Created = TypeVar("Created", CreatedKey, CreatedAccessKey)
+#: The options that give the members of an order.
+_OPTIONS = {
+    "name": "--name",
+    "scopes": "--scope",
+    "workspaces": "--workspace",
+    "apply_user_ids": "--apply-user",
+}
 
 
 async def create_ordered(settings: Settings, order: KeyOrder) -> CreatedKey | CreatedAccessKey:
@@ -105,10 +66,9 @@ async def create_api_key(database_url: str, order: KeyOrder) -> CreatedKey:
     Raises:
         ConfigurationError, DatabaseUnavailable, MigrationError: as of ``create_ordered``.
     """
-    api_key = new_api_key()
-    kept = _kept(order, access_key=None)
-    await _keep(database_url, kept, proof=Proof(key_sha256=digest_of(api_key)))
-    return CreatedKey(kept=kept, api_key=api_key)
+    _check(order)
+    async with open_database(database_url) as database:
+        return _made(await flow.create_api_key(database, order, _author()))
 
 
 async def create_access_key(database_url: str, order: KeyOrder, *, sealing_key: bytes) -> CreatedAccessKey:
@@ -117,54 +77,29 @@ async def create_access_key(database_url: str, order: KeyOrder, *, sealing_key: 
     Raises:
         ConfigurationError, DatabaseUnavailable, MigrationError: as of ``create_ordered``.
     """
-    pair = new_access_key()
-    kept = _kept(order, access_key=pair.access_key)
-    sealed = seal(pair.secret_key, key=sealing_key, bound_to=pair.access_key)
-    await _keep(database_url, kept, proof=Proof(sealed_secret=sealed))
-    return CreatedAccessKey(kept=kept, pair=pair)
-
-
-async def _keep(database_url: str, kept: ApiKey, *, proof: Proof) -> None:
-    async def work(connection: Connection) -> None:
-        await api_keys.add_key(connection, kept, proof=proof)
-        await audit_log.record(connection, _entry("key.created", kept, after=_rights_of(kept)))
-
-    async with open_database(database_url) as database:
-        await database.transact(work)
-
-
-def _kept(order: KeyOrder, *, access_key: str | None) -> ApiKey:
     _check(order)
-    created_at = datetime.now(UTC)
-    return ApiKey(
-        key_id=new_id(),
-        name=order.name,
-        scopes=tuple(order.scopes),
-        workspaces=tuple(order.workspaces),
-        apply_user_ids=tuple(order.apply_user_ids),
-        access_key=access_key,
-        created_at=created_at,
-        expires_at=None if order.expires_in is None else created_at + order.expires_in,
-        revoked_at=None,
-    )
+    async with open_database(database_url) as database:
+        return _made(await flow.create_access_key(database, order, _author(), sealing_key=sealing_key))
 
 
 def _check(order: KeyOrder) -> None:
-    if not (1 <= len(order.name) <= _MAX_NAME and order.name.isprintable()):
-        raise ConfigurationError(
-            f"--name: expected 1 to {_MAX_NAME} printable characters; given {order.name[:_MAX_NAME]!r}"
-        )
-    for pattern in order.workspaces:
-        # A pattern without a project would match nothing, and say nothing.
-        if _WORKSPACE_PATTERN.fullmatch(pattern) is None:
-            raise ConfigurationError(
-                f"--workspace: expected PROJECT/WORKSPACE, where * stands for any text; given {pattern!r}"
-            )
-    for user_id in order.apply_user_ids:
-        if not is_identifier(user_id):
-            raise ConfigurationError(
-                f"--apply-user: expected 1 to 64 of the characters A-Za-z0-9_.:-; given {user_id!r}"
-            )
+    flaw = flaw_of(order)
+    if flaw is not None:
+        raise _refused(flaw)
+
+
+def _refused(flaw: BadOrder) -> ConfigurationError:
+    return ConfigurationError(f"{_OPTIONS[flaw.member]}: expected {flaw.expected}; given {flaw.given!r}")
+
+
+def _made(outcome: Created | BadOrder | AlreadyMade) -> Created:
+    match outcome:
+        case BadOrder():
+            raise _refused(outcome)
+        case AlreadyMade():
+            raise AssertionError("an order without an id is a new one each time")
+        case _:
+            return outcome
 
 
 async def list_keys(database_url: str) -> Sequence[ApiKey]:
@@ -202,40 +137,9 @@ async def revoke_key(database_url: str, key_id: UUID) -> bool:
         DatabaseUnavailable: PostgreSQL does not answer.
         MigrationError: the schema is not there, or behind.
     """
-
-    async def work(connection: Connection) -> bool:
-        revoked = await api_keys.revoke_key(connection, key_id)
-        if revoked is None:
-            return False
-        await audit_log.record(connection, _entry("key.revoked", revoked, before=_rights_of(revoked)))
-        return True
-
     async with open_database(database_url) as database:
-        return await database.transact(work)
+        return await flow.revoke_key(database, key_id, _author())
 
 
-def _rights_of(key: ApiKey) -> dict[str, Any]:
-    rights: dict[str, Any] = {
-        "name": key.name,
-        "scopes": list(key.scopes),
-        "workspaces": list(key.workspaces),
-    }
-    if key.apply_user_ids:
-        rights["apply_user_ids"] = list(key.apply_user_ids)
-    return rights
-
-
-def _entry(
-    action: str, key: ApiKey, *, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None
-) -> AuditEntry:
-    return AuditEntry(
-        actor=f"command line, {getpass.getuser()}",
-        action=action,
-        target=str(key.key_id),
-        project_id=None,
-        workspace=None,
-        reason=None,
-        before=before,
-        after=after,
-        http_request_id=None,
-    )
+def _author() -> Author:
+    return Author(name=f"command line, {getpass.getuser()}")

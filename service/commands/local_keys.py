@@ -8,7 +8,8 @@ from secrets import token_bytes
 
 from pydantic import SecretStr
 
-from service.commands.keys import KeyOrder, create_access_key, create_key
+from service.commands.keys import create_access_key, create_key
+from service.core.key_orders import KeyOrder
 from service.core.sealing import sealing_key_of
 from service.core.signing import AccessKey
 

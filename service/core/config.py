@@ -11,7 +11,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -30,7 +29,8 @@ from service.core.failpoint import FailpointName
 from service.core.planning import VENDOR_MAX_ITEMS, Window
 from service.core.reconciling import ReconcilePolicy
 from service.core.sealing import SealingKey
-from service.core.sources import SECRETS_DIRECTORY, misspelt, read_setting
+from service.core.sourced import Sourced
+from service.core.sources import SECRETS_DIRECTORY, find_settings, misspelt
 from service.core.submission import Defaults
 from service.core.verdict import RetryPolicy
 from service.core.wording import sentence_of
@@ -76,7 +76,7 @@ Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Settings(BaseModel):
+class Settings(Sourced):
     """Every setting, under the name of its environment variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, populate_by_name=True)
@@ -143,8 +143,12 @@ class Settings(BaseModel):
         slips = [f"{given}: expected {meant}" for given, meant in misspelt(environment, _names())]
         if slips:
             raise ConfigurationError("; ".join(slips))
+        found = find_settings(_names(), environment, secrets)
         try:
-            return cls.model_validate(dict(_read_all(environment, secrets)))
+            return cls.model_validate(
+                {name: one.text for name, one in found.items()},
+                context={name: one.source for name, one in found.items()},
+            )
         except ValidationError as error:
             raise ConfigurationError("; ".join(_sentences(error))) from None
 
@@ -223,13 +227,6 @@ class Settings(BaseModel):
                 f"{_NO_DATABASE}; {_NO_REDIS}" if self.database_url is None else _NO_REDIS
             )
         return self.require_database(), self.redis_url.get_secret_value()
-
-
-def _read_all(environment: Mapping[str, str], secrets: Path) -> Iterator[tuple[str, str]]:
-    for name in _names():
-        value = read_setting(name, environment, secrets)
-        if value is not None:
-            yield name, value
 
 
 def _names() -> list[str]:

@@ -1,7 +1,9 @@
 """Where a setting is looked for: the environment, the file that ``NAME_FILE`` names, ``/run/secrets/NAME``."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 
 from service.core.errors import ConfigurationError
@@ -13,20 +15,66 @@ _FILE = "_FILE"
 _LIKENESS = 0.85
 
 
+class Source(StrEnum):
+    """Where a setting came from."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    #: Beside the vendor's credentials.
+    CREDENTIALS = "credentials"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The text of a setting, and where it was."""
+
+    text: str = field(repr=False)
+    source: Source
+
+
 def read_setting(name: str, environment: Mapping[str, str], secrets: Path = SECRETS_DIRECTORY) -> str | None:
     """Look a setting up; white space around it does not count, and an empty one is none.
 
     Raises:
         ConfigurationError: the setting is no text, or its file cannot be read.
     """
+    found = find_setting(name, environment, secrets)
+    return None if found is None else found.text
+
+
+def find_settings(
+    names: Iterable[str], environment: Mapping[str, str], secrets: Path = SECRETS_DIRECTORY
+) -> dict[str, Found]:
+    """Look settings up; those that are not set are left out.
+
+    Raises:
+        ConfigurationError: as of ``read_setting``.
+    """
+    found = {name: find_setting(name, environment, secrets) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def find_setting(
+    name: str, environment: Mapping[str, str], secrets: Path = SECRETS_DIRECTORY
+) -> Found | None:
+    """Look a setting up as ``read_setting`` does, and say where it was.
+
+    Raises:
+        ConfigurationError: as of ``read_setting``.
+    """
     value = environment.get(name, "").strip()
     if value:
-        return _checked(value, name)
+        return Found(text=_checked(value, name), source=Source.ENVIRONMENT)
     named = environment.get(f"{name}{_FILE}")
     if named:
-        return _read(Path(named), named_by=f"{name}{_FILE}")
+        return _in_file(_read(Path(named), named_by=f"{name}{_FILE}"))
     path = secrets / name
-    return _read(path, named_by=name) if is_file(path) else None
+    return _in_file(_read(path, named_by=name)) if is_file(path) else None
+
+
+def _in_file(text: str | None) -> Found | None:
+    return None if text is None else Found(text=text, source=Source.FILE)
 
 
 def is_file(path: Path) -> bool:

@@ -56,7 +56,7 @@ async def log(request: web.Request, caller: Caller) -> web.Response:
     """Return who changed what, when and why; nobody can change or delete an entry."""
     page = read_page(request, "audit-log")
     wanted = TrailFilter(action=request.query.get("action"), target=request.query.get("target"))
-    entries = await request.app[DEPS].database.read(
+    entries = await request.app[DEPS].database.read_one_moment(
         lambda connection: list_entries(
             connection, wanted, visible=caller.visible, before=page.behind_id, limit=page.limit
         )

@@ -70,10 +70,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     the caller has seen, and a `reason`.
     """
     body = await read_body(request, OperationBody)
-    if caller.apply_user_ids and body.action is OperationAction.RETRY:
-        raise ProblemError(
-            problems.forbidden("a key that may apply for anybody: what matches may be of many applicants")
-        )
+    check_applicants(caller, body.action)
     wanted = _read_filter(body)
     if not body.execute:
         shown = await operations.preview(request.app[DEPS], body.action, wanted, visible=caller.visible)
@@ -90,7 +87,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
 )
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return an operation of the caller's; an admin of all workspaces sees every one."""
-    progress = await operations.find(request.app[DEPS], read_id(request), owner=_owner(caller))
+    progress = await operations.find(request.app[DEPS], read_id(request), owner=owner_of(caller))
     if progress is None:
         raise ProblemError(problems.not_found("operation"))
     return json_response(operation_resource(progress))
@@ -104,7 +101,7 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 )
 async def abort(request: web.Request, caller: Caller) -> web.Response:
     """Stop an operation that runs; what it has done stays done."""
-    actor = replace(await read_actor(request, caller), owner=_owner(caller))
+    actor = replace(await read_actor(request, caller), owner=owner_of(caller))
     outcome = await operations.abort(request.app[DEPS], read_id(request), actor)
     match outcome:
         case Progress():
@@ -117,7 +114,19 @@ async def abort(request: web.Request, caller: Caller) -> web.Response:
             assert_never(outcome)
 
 
-def _owner(caller: Caller) -> str | None:
+def check_applicants(caller: Caller, action: OperationAction) -> None:
+    """Refuse a key that is bound to applicants where the action releases: what matches may be of many.
+
+    Raises:
+        ProblemError: it is bound.
+    """
+    if caller.apply_user_ids and action is OperationAction.RETRY:
+        raise ProblemError(
+            problems.forbidden("a key that may apply for anybody: what matches may be of many applicants")
+        )
+
+
+def owner_of(caller: Caller) -> str | None:
     """Whose operations the caller may see: an admin of all workspaces everybody's, others their own."""
     return None if Scope.ADMIN in caller.scopes and caller.sees_all else caller.name
 

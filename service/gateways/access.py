@@ -14,6 +14,7 @@ from service.core.credentials import Credentials
 from service.core.errors import ConfigurationError
 from service.core.leasing import LeaseTimes
 from service.core.limiter_memory import LimiterMemory
+from service.gateways.limiter_view import LimiterView
 from service.gateways.limits import CHANGE_PACKAGE, CREATE_PACKAGE, READ, Credential, Limits
 from service.gateways.permits import Permits
 from service.gateways.room import Room
@@ -38,6 +39,8 @@ class VendorAccess:
 
     client: VendorClient
     creates: Permits
+    #: What is left of the creates, for those who only look.
+    view: LimiterView
     reads: Permits
     #: Of packages that are there: their deployment and their end.
     changes: Permits
@@ -71,6 +74,7 @@ async def open_vendor(
         yield VendorAccess(
             client=client,
             creates=permits(limits, operation=CREATE_PACKAGE),
+            view=LimiterView(redis, limits, credential=credential_of(config.auth)),
             reads=permits(of_others, operation=READ),
             changes=permits(of_others, operation=CHANGE_PACKAGE),
             room=Room(calls=settings.vendor_concurrency, waiting=_MOST_WAITING),

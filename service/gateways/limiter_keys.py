@@ -23,6 +23,7 @@ class LimiterKeys:
         self._credential = f"{_PREFIX}:{credential.name}"
         self._operation = f"{self._credential}:{operation}"
         self.in_flight = f"{self._operation}:in_flight"
+        self.writes = f"{self._operation}:writes"
         self.proven = f"{self._credential}:proven:{credential.key_digest}"
         self._refusals = f"{self._credential}:refusals"
         #: Of a credential that was refused.
@@ -101,7 +102,7 @@ class LimiterKeys:
             *self._failure_breakers(asking),
             BORN,
             self.in_flight,
-            f"{self._operation}:writes",
+            self.writes,
             f"{self._workspace(asking)}:writes",
         ]
 

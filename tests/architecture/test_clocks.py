@@ -29,6 +29,7 @@ MAY_ASK = {
     "service/doors/console/rendering.py": "how long ago something was, for people",
     "service/commands/keys.py": "when a key was made",
     "service/commands/remote/ages.py": "how long ago something was, for people",
+    "service/flow/api_keys.py": "when a key was made",
 }
 
 

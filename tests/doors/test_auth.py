@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.commands.keys import KeyOrder, create_api_key, create_key, revoke_key
+from service.commands.keys import create_api_key, create_key, revoke_key
+from service.core.key_orders import KeyOrder
 from tests.conftest import StartService
 from tests.doors.conftest import StartReplica
 from tests.support.api import REQUESTS, Api, Replica, new_session

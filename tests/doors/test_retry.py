@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from service.commands.keys import KeyOrder, create_api_key, create_key
+from service.commands.keys import create_api_key, create_key
 from service.core.ids import new_id
+from service.core.key_orders import KeyOrder
 from tests.doors.conftest import StartReplica
 from tests.main_job.conftest import StackWith, assert_audit_holds
 from tests.support.api import REQUESTS, Replica

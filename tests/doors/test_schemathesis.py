@@ -4,7 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from service.commands.keys import KeyOrder, create_api_key
+from service.commands.keys import create_api_key
+from service.core.key_orders import KeyOrder
 from tests.facade.conftest import stack_with as facade_stack_with
 from tests.main_job.conftest import StackWith
 from tests.support.nursery import REPOSITORY

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.keys import KeyOrder, create_access_key, create_key
+from service.commands.keys import create_access_key, create_key
+from service.core.key_orders import KeyOrder
 from service.core.signing import AccessKey
 from tests.support.access_keys import SEALING_KEY, SECRET_KEY
 from tests.support.emulator import UNLIMITED

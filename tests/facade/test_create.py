@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.commands.keys import KeyOrder, create_access_key, create_key
+from service.commands.keys import create_access_key, create_key
+from service.core.key_orders import KeyOrder
 from service.core.signing import AccessKey
 from tests.emulator.vendor_caller import CREATE, PROJECT, WORKSPACE, Reply, application
 from tests.facade.conftest import StackWith

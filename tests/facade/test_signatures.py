@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from service.commands.keys import KeyOrder, create_access_key, revoke_key
+from service.commands.keys import create_access_key, revoke_key
+from service.core.key_orders import KeyOrder
 from service.core.signing import AccessKey
 from tests.emulator.vendor_caller import FACTORY, Reply
 from tests.facade.conftest import StackWith

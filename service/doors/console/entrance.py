@@ -33,6 +33,8 @@ class Page:
     scopes: tuple[Scope, ...]
     #: Whether few of it are answered at a time, since each costs much.
     takes_turns: bool = False
+    #: Whether it tells of every workspace, and is for callers who may see them all.
+    needs_all: bool = False
 
 
 def handler_of(page: Page) -> Handler:
@@ -64,6 +66,8 @@ async def _open(page: Page, visit: Visit) -> web.StreamResponse:
     if visit.caller is None:
         return _send_to_login(visit)
     check_scope(visit.caller, *page.scopes)
+    if page.needs_all and not visit.caller.sees_all:
+        raise ProblemError(problems.forbidden("a key for all workspaces: this tells of every one"))
     if not page.takes_turns:
         return await page.handle(visit)
     async with visit.request.app[LIST_TURNS].turn():

@@ -1,13 +1,18 @@
 """The first page: how everything stands, at a glance."""
 
+import asyncio
 from datetime import timedelta
 
 from aiohttp import web
 
+from service.core.errors import QueueUnavailable
 from service.core.model import RequestState
 from service.doors.console.chart import draw
 from service.doors.console.visit import Visit
+from service.doors.facade.keys import VENDOR
 from service.flow import workspaces
+from service.gateways.access import NoVendor
+from service.gateways.limiter_view import LimiterStanding
 from service.gateways.store import overview
 from service.gateways.store.database import Connection
 from service.gateways.store.workspace_reading import WorkspaceView
@@ -16,6 +21,8 @@ from service.gateways.store.workspace_reading import WorkspaceView
 _MOST_WORKSPACES = 200
 _LONGEST_WAITING_SHOWN = 5
 _MISHAPS_SHOWN = 5
+#: The page is shown without what Redis would say, should it be away.
+_REDIS_SECONDS = 0.5
 _SPANS = {"hour": (timedelta(hours=1), 60), "day": (timedelta(days=1), 48)}
 
 
@@ -43,10 +50,23 @@ async def show(visit: Visit) -> web.StreamResponse:
         longest=_longest_waiting(places),
         oldest=max((one.oldest_for for one in places if one.oldest_for is not None), default=None),
         paused=[one for one in places if one.governance.is_paused],
+        limiter=await _limiter_of(visit),
         broken=[one for one in places if one.breaker is not None],
         charts={name: draw(buckets) for name, buckets in ended.items()},
         mishaps=mishaps,
     )
+
+
+async def _limiter_of(visit: Visit) -> LimiterStanding | None:
+    """Return how the limiter stands; None where this process cannot know."""
+    access = visit.request.app[VENDOR]
+    if isinstance(access, NoVendor):
+        return None
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            return await access.view.look()
+    except (QueueUnavailable, TimeoutError):
+        return None
 
 
 def _longest_waiting(places: list[WorkspaceView]) -> list[WorkspaceView]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
+from urllib.parse import urlencode
 from uuid import UUID
 
 from aiohttp import web
@@ -26,7 +27,7 @@ from service.gateways.store.reading import RequestView
 from service.gateways.store.request_lists import ListPosition, RequestRows, list_requests
 
 _LABEL_FIELD = "label"
-_FIELDS = (*FILTER_NAMES, _LABEL_FIELD)
+FIELDS = (*FILTER_NAMES, _LABEL_FIELD)
 _EVENTS_SHOWN = 200
 _LONGEST_REASON = 1_000
 _CANCELLABLE = frozenset({RequestState.ACCEPTED, RequestState.BATCHED})
@@ -39,7 +40,7 @@ async def index(visit: Visit) -> web.StreamResponse:
     sought = visit.request.query.get("find", "").strip()
     if sought:
         return visit.go_to(await _page_of(visit, sought))
-    view = read_list(visit.request, _FIELDS)
+    view = read_list(visit.request, FIELDS)
     wanted = read_fields(view.filters)
     if isinstance(wanted, BadFilter):
         return _render_list(visit, view, flaw=wanted.detail)
@@ -63,6 +64,7 @@ def _render_list(
         next_path=next_path,
         flaw=flaw,
         states=[state.value for state in RequestState],
+        filter_query=urlencode(view.filters),
         wait_of=status.what_it_waits_for,
     )
 
@@ -79,13 +81,18 @@ async def _page_of(visit: Visit, sought: str) -> str:
 
 
 def read_fields(fields: Mapping[str, str]) -> RequestFilter | BadFilter:
-    """Read a filter as the form has it: a label is one field, ``name=value``."""
+    """Read a filter as the form has it."""
+    return read_filter(members_of(fields))
+
+
+def members_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return a filter as the API has it; in the form a label is one field, ``name=value``."""
     members = dict(fields)
     label = members.pop(_LABEL_FIELD, None)
     if label is not None:
         name, _, value = label.partition("=")
         members[f"{LABEL_PREFIX}{name.strip()}"] = value.strip()
-    return read_filter(members)
+    return members
 
 
 async def _read(visit: Visit, view: ListView, wanted: RequestFilter) -> RequestRows:

@@ -4,7 +4,21 @@ from aiohttp import web
 
 from service.deps import Deps
 from service.doors.auth import Scope
-from service.doors.console import attention, batches, deciding, live, overview, requests, workers, workspaces
+from service.doors.console import (
+    about,
+    attention,
+    audit,
+    batches,
+    deciding,
+    keys,
+    live,
+    operations,
+    overview,
+    requests,
+    ticked,
+    workers,
+    workspaces,
+)
 from service.doors.console.assets import show_asset
 from service.doors.console.entrance import SESSIONS, Page, handler_of, log_in, log_out, prefer, show_login
 from service.doors.console.rendering import open_templates
@@ -15,6 +29,7 @@ from service.doors.console.words import load_words
 _READ = (Scope.READ,)
 _ACT = (Scope.SUBMIT, Scope.OPERATE)
 _OPERATE = (Scope.OPERATE,)
+_ADMIN = (Scope.ADMIN,)
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", overview.show, _READ, takes_turns=True),
@@ -33,6 +48,22 @@ PAGES: tuple[Page, ...] = (
     Page("POST", "/workspaces/{project_id}/{workspace}/resume", workspaces.resume, _OPERATE),
     Page("POST", "/workspaces/{project_id}/{workspace}/flush", workspaces.flush, _OPERATE),
     Page("GET", "/workers", workers.index, _READ, takes_turns=True),
+    Page("GET", "/requests/ticked", ticked.preview, _ACT),
+    Page("POST", "/requests/ticked", ticked.act, _ACT),
+    Page("GET", "/requests/ticked/result", ticked.result, _ACT),
+    Page("GET", "/operations", operations.index, _OPERATE),
+    Page("GET", "/operations/new", operations.preview, _OPERATE, takes_turns=True),
+    Page("POST", "/operations", operations.start, _OPERATE, takes_turns=True),
+    Page("GET", "/operations/{id}", operations.show, _OPERATE),
+    Page("POST", "/operations/{id}/abort", operations.abort, _OPERATE),
+    Page("GET", "/audit", audit.trail, _ADMIN, takes_turns=True),
+    Page("GET", "/audit/report", audit.check, _ADMIN, needs_all=True),
+    Page("GET", "/keys", keys.index, _ADMIN, needs_all=True),
+    Page("GET", "/keys/new", keys.ask, _ADMIN, needs_all=True),
+    Page("POST", "/keys", keys.create, _ADMIN, needs_all=True),
+    Page("GET", "/keys/{id}/revoke", keys.ask_to_revoke, _ADMIN, needs_all=True),
+    Page("POST", "/keys/{id}/revoke", keys.revoke, _ADMIN, needs_all=True),
+    Page("GET", "/about", about.show, _READ),
     Page("GET", "/console/changes", live.stream_changes, _READ),
     Page("POST", "/console/preferences", prefer, _READ),
     Page("POST", "/logout", log_out, _READ),

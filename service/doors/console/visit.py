@@ -37,6 +37,8 @@ class Section:
     name: str
     #: Whether only admins may open it.
     is_for_admins: bool = False
+    #: Whether only those who may see all workspaces may open it.
+    needs_all: bool = False
 
 
 SECTIONS: Sequence[Section] = (
@@ -47,7 +49,7 @@ SECTIONS: Sequence[Section] = (
     Section(path="/workspaces", name="workspaces"),
     Section(path="/workers", name="workers"),
     Section(path="/audit", name="audit", is_for_admins=True),
-    Section(path="/keys", name="keys", is_for_admins=True),
+    Section(path="/keys", name="keys", is_for_admins=True, needs_all=True),
     Section(path="/about", name="about"),
 )
 
@@ -131,7 +133,7 @@ class Visit:
             "caller": self.caller,
             "has_session": self.session_token is not None,
             "form_token": self.form_token or "",
-            "sections": [one for one in SECTIONS if self.may(Scope.ADMIN) or not one.is_for_admins],
+            "sections": [one for one in SECTIONS if self._may_open(one)],
             "path": self.request.path,
             "here": self.request.path_qs,
             "may_operate": self.may(Scope.OPERATE),
@@ -142,6 +144,10 @@ class Visit:
             "notice": words.texts.get(f"notice.{notice}") if notice else None,
             "version": __version__,
         }
+
+    def _may_open(self, section: Section) -> bool:
+        sees_all = self.caller is not None and self.caller.sees_all
+        return (self.may(Scope.ADMIN) or not section.is_for_admins) and (sees_all or not section.needs_all)
 
     def go_to(self, path: str, *, notice: str | None = None) -> web.Response:
         """Send the browser to another page after a form (303), with a word of what was done."""

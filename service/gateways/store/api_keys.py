@@ -38,12 +38,13 @@ ADD_KEY: LiteralString = """
 INSERT INTO api_keys (
     id, name, key_sha256, scopes, workspaces, expires_at, apply_user_ids, access_key, sealed_secret
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (id) DO NOTHING
 """
 
 
-async def add_key(connection: Connection, key: ApiKey, *, proof: Proof) -> None:
-    """Keep a new key."""
-    await connection.execute(
+async def add_key(connection: Connection, key: ApiKey, *, proof: Proof) -> bool:
+    """Keep a new key; False where one of this id is kept already."""
+    done = await connection.execute(
         ADD_KEY,
         key.key_id,
         key.name,
@@ -55,6 +56,7 @@ async def add_key(connection: Connection, key: ApiKey, *, proof: Proof) -> None:
         key.access_key,
         proof.sealed_secret,
     )
+    return bool(done == "INSERT 0 1")
 
 
 FIND_LIVE_KEY: LiteralString = """

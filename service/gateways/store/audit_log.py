@@ -10,6 +10,7 @@ from asyncpg import Record
 from service.core.audit_trail import AuditEntry, KeptEntry
 from service.core.ids import new_id
 from service.gateways.store.database import Connection
+from service.gateways.store.request_lists import PLAN_FOR_VALUES
 
 RECORD: LiteralString = """
 INSERT INTO audit_log (
@@ -61,7 +62,8 @@ LIMIT $5
 async def list_entries(
     connection: Connection, wanted: TrailFilter, *, visible: Sequence[str], before: UUID | None, limit: int
 ) -> list[KeptEntry]:
-    """Return some entries, the newest first, from behind the given one."""
+    """Return some entries, the newest first, from behind the given one; in a transaction of the caller's."""
+    await connection.execute(PLAN_FOR_VALUES)
     rows = await connection.fetch(LIST_ENTRIES, visible, wanted.action, wanted.target, before, limit)
     return [_kept_from_row(row) for row in rows]
 

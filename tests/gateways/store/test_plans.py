@@ -37,6 +37,7 @@ from service.gateways.store import (
     changes,
     claiming,
     expiring,
+    foreseeing,
     gauges,
     held,
     holding,
@@ -241,6 +242,8 @@ async def resolve(connection: Connection, sample: Sample) -> None:
 
 async def act(connection: Connection, sample: Sample) -> None:
     """Requests that somebody cancels or retries."""
+    picked = [sample.waiting, sample.cancelled, sample.released]
+    await foreseeing.find_prospects(connection, picked, visible=EVERYTHING)
     await cancelling.find_standing(connection, sample.waiting, visible=EVERYTHING)
     locked = await cancelling.lock_items(connection, sample.waiting)
     await cancelling.cancel_items(connection, [item.item_id for item in locked])
@@ -377,16 +380,16 @@ READ_EVERYTHING = (
 NOT_USED_HERE = (
     "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
-    "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS",
+    "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS", "operation_lists", "about",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workers.FORGET_WORKERS", "workers.KEEP_SIGN", "workers.LIST_WORKERS", "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
 #: Planned so only before the first ANALYZE, and used only for batches in doubt.
-NOT_ON_EMPTY_TABLES = ("leases.EXTEND_LOANS",)
+NOT_ON_EMPTY_TABLES = ("foreseeing.FIND_PROSPECTS", "leases.EXTEND_LOANS")
 #: Planned anew for the values of each use.
 PLANNED_EACH_TIME = (
     "request_lists.LIST_REQUESTS", "operations.COUNT_TARGETS", "operations.SAMPLE_TARGETS", "operations.ADD_TARGETS",
-    "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST",
+    "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "audit_log.LIST_ENTRIES",
 )  # fmt: skip
 
 
