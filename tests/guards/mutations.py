@@ -453,4 +453,12 @@ MUTATIONS = (
         new="pool.get_max_size() + _NOT_FOR_READS",
         test="tests/doors/test_overload.py::test_those_who_look_do_not_keep_others_from_handing_in",
     ),
+    Mutation(
+        guard="the client repeats after a lost answer only what twice is as once",
+        file="service/client/retries.py",
+        old="return is_repeatable and status in _AWAY",
+        new="return status in _AWAY",
+        test="tests/client/test_faults.py::test_what_twice_is_not_as_once_is_not_repeated",
+        is_slow=True,
+    ),
 )
