@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from asyncio.subprocess import PIPE, STDOUT
 
 from service.core import figures
 from service.core.gauges import WaitingPlace
@@ -16,6 +17,7 @@ from service.gateways.metrics.whole import by_name
 from service.gateways.store.database import Database, PoolSize
 from service.gateways.store.gauges import count_requests, read_gauges
 from tests.metrics.conftest import StartReplica
+from tests.metrics.prometheus import program
 from tests.metrics.scraping import Scraped, scrape
 from tests.support.api import Replica, running_replica
 from tests.support.new_requests import a_request
@@ -42,6 +44,18 @@ async def test_every_sample_is_of_the_catalogue(replica: Replica) -> None:
     scraped = await scrape(replica.url)
 
     assert [name for name in scraped.names if not known(name)] == []
+
+
+async def test_promtool_finds_nothing_to_mind(replica: Replica) -> None:
+    """Names, units, kinds and help follow the conventions of Prometheus."""
+    await replica.accept(body("1"))
+    shown = await replica.get("/metrics")
+    promtool = await asyncio.create_subprocess_exec(
+        program("promtool"), "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
+    )
+    said, _ = await promtool.communicate(shown.body)
+
+    assert (promtool.returncode, said) == (0, b"")
 
 
 async def test_openmetrics_is_spoken_where_it_is_asked_for(replica: Replica) -> None:
