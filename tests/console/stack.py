@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from service.commands.keys import KeyOrder, create_access_key, create_api_key, revoke_key
+from service.commands.keys import create_access_key, create_api_key, revoke_key
+from service.core.key_orders import KeyOrder
 from service.gateways.queue import open_redis
 from tests.support.access_keys import SEALING_KEY, SECRET_KEY
 from tests.support.emulator import UNLIMITED
