@@ -35,6 +35,7 @@ from service.flow.audit import run_audits
 from service.flow.batch import Answer, answer_doorbell, look_later
 from service.flow.intake import Intake, open_intake
 from service.flow.operations import run_operations
+from service.flow.prune import run_prunes
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
 from service.flow.worker_signs import giving_signs
@@ -142,6 +143,7 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             run_reconciles(deps),
             run_audits(deps),
             run_operations(deps, intake),
+            run_prunes(deps),
             listen(deps.redis, bell),
         ),
     ):

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from service.core.config import Settings
+from service.core.ids import is_older_than
 
 #: Of each rule so many rows are named; all are counted.
 MOST_NAMED = 100
 #: Longer than any Retry-After that is obeyed, and than any pause of a breaker.
 _LONGEST_PAUSE = timedelta(days=1)
+#: The retention of a database from which nothing is pruned.
+NOTHING_PRUNED = timedelta(0)
 #: Names that nobody but this service gives.
-_NAME_OF_OURS = re.compile(r"release-.*-[0-9a-f]{32}")
+_NAME_OF_OURS = re.compile(r"release-.*-([0-9a-f]{32})")
 
 
 class Rule(StrEnum):
@@ -93,6 +97,8 @@ class Patience:
     attempt: timedelta
     #: Since a doubt began.
     doubt: timedelta
+    #: What ended longer ago may be pruned; 0 where nothing is.
+    kept_for: timedelta
 
     @classmethod
     def of(cls, settings: Settings) -> "Patience":
@@ -108,6 +114,7 @@ class Patience:
             + overdue,
             attempt=settings.lease + overdue,
             doubt=settings.call_timeout + settings.settle + settings.reconcile_budget + overdue,
+            kept_for=settings.retention,
         )
 
 
@@ -125,6 +132,10 @@ class OurPackage:
     #: Whether an operator named the package: then it may have been made by hand, under another name, with more items.
     is_by_operator: bool = False
 
+    def is_whole_released(self, kept_for: timedelta) -> bool:
+        """Tell whether it was released, and so lately that none of its items may be pruned."""
+        return self.state == "released" and not (kept_for and is_older_than(kept_for, UUID(self.batch_id)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TheirPackage:
@@ -138,12 +149,16 @@ class TheirPackage:
 
 
 def compare_packages(
-    released: Sequence[OurPackage], known: Sequence[OurPackage], theirs: Sequence[TheirPackage]
+    released: Sequence[OurPackage],
+    known: Sequence[OurPackage],
+    theirs: Sequence[TheirPackage],
+    *,
+    kept_for: timedelta,
 ) -> Iterable[Finding]:
     """Hold the packages of a workspace against each other.
 
     ``released`` was read before the vendor's list, ``known`` (every batch) after it: what changed in between is no
-    difference.
+    difference. Neither is a package of a batch that may have been pruned, older than ``kept_for``; 0 prunes nothing.
     """
     listed = {package.package_id: package for package in theirs}
     for ours in released:
@@ -154,7 +169,7 @@ def compare_packages(
         by_name.setdefault(ours.package_name, []).append(ours)
     for package in theirs:
         if package.package_id not in ids:
-            yield from _stranger(package, by_name.get(package.package_name, []))
+            yield from _stranger(package, by_name.get(package.package_name, []), kept_for)
 
 
 def _difference_of(ours: OurPackage, theirs: TheirPackage | None) -> Iterable[Finding]:
@@ -180,9 +195,12 @@ def _finding(ours: OurPackage, detail: str) -> Finding:
     return Finding(rule=Rule.A7, row=f"batch {ours.batch_id}", detail=detail)
 
 
-def _stranger(package: TheirPackage, namesakes: Sequence[OurPackage]) -> Iterable[Finding]:
+def _stranger(
+    package: TheirPackage, namesakes: Sequence[OurPackage], kept_for: timedelta
+) -> Iterable[Finding]:
     """Judge a package whose id is not known: it may be of a call under way, somebody else's, or one too many."""
-    is_ours = _NAME_OF_OURS.fullmatch(package.package_name) is not None
+    name = _NAME_OF_OURS.fullmatch(package.package_name)
+    is_ours = name is not None and not (kept_for and is_older_than(kept_for, UUID(name[1])))
     same = [ours for ours in namesakes if is_ours or ours.apply_user_id == package.apply_user_id]
     if any(ours.is_live for ours in same):
         return

@@ -44,6 +44,7 @@ _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 _LEAST_PATIENCE = timedelta(seconds=15)
 #: Far from what a period may be, near enough that no sum of periods overflows.
 LONGEST = timedelta(days=7)
+_LONGEST_RETENTION = timedelta(days=3650)
 _NO_DATABASE = "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
 _NO_REDIS = "RELEASE_REDIS_URL is not set: expected redis://host:6379/0"
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
@@ -70,6 +71,22 @@ def _within_bounds(period: timedelta) -> timedelta:
     return period
 
 
+def _days(value: object) -> object:
+    if not isinstance(value, int | float | str):
+        return value
+    try:
+        return timedelta(days=float(value))
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("days", "a number of days") from None
+
+
+def _within_a_retention(period: timedelta) -> timedelta:
+    if not timedelta(0) <= period <= _LONGEST_RETENTION:
+        raise PydanticCustomError("out_of_bounds", f"0 to {_LONGEST_RETENTION.days} days")
+    return period
+
+
+Days = Annotated[timedelta, BeforeValidator(_days), AfterValidator(_within_a_retention)]
 SecondsOrNone = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_within_bounds)]
 Seconds = Annotated[SecondsOrNone, AfterValidator(_more_than_none)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -123,6 +140,7 @@ class Settings(Sourced):
     max_waiting_per_workspace: Annotated[int, Field(alias="RELEASE_MAX_WAITING_PER_WORKSPACE", ge=1)] = (
         100_000
     )
+    retention: Annotated[Days, Field(alias="RELEASE_RETENTION_DAYS")] = timedelta(days=30)
     sweep_period: Annotated[Seconds, Field(alias="RELEASE_SWEEP_SECONDS")] = timedelta(seconds=2)
     audit_period: Annotated[SecondsOrNone, Field(alias="RELEASE_AUDIT_SECONDS")] = timedelta(seconds=300)
     facade_wait: Annotated[Seconds, Field(alias="RELEASE_FACADE_WAIT_SECONDS")] = timedelta(seconds=50)

@@ -2,10 +2,13 @@
 
 import os
 import time
+from datetime import timedelta
 from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0b10 << 62
+_BITS_BELOW_TIME = 80
+_UUID7 = 7
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
@@ -13,4 +16,15 @@ def new_id(*, now_ms: int | None = None) -> UUID:
     """Return a new id: 48 bits of milliseconds since 1970, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     random = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS
-    return UUID(int=(milliseconds << 80) | _VERSION_7 | _VARIANT_RFC | random)
+    return UUID(int=(milliseconds << _BITS_BELOW_TIME) | _VERSION_7 | _VARIANT_RFC | random)
+
+
+def first_id_within(span: timedelta) -> UUID:
+    """Return what is below all ids of the last ``span``, and above all older ones."""
+    milliseconds = time.time_ns() // 1_000_000 - span // timedelta(milliseconds=1)
+    return UUID(int=max(milliseconds, 0) << _BITS_BELOW_TIME)
+
+
+def is_older_than(span: timedelta, given: UUID) -> bool:
+    """Tell whether an id of ours was made longer ago; no other id is."""
+    return given.version == _UUID7 and given < first_id_within(span)

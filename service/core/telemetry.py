@@ -116,6 +116,8 @@ class LogEvent(StrEnum):
     CLOCK_SKEWED = "clock.skewed"
 
     #: rung, taken_over, expired; only when it did something
+    REQUESTS_PRUNED = "requests.pruned"
+    PRUNE_FAILED = "prune.failed"
     SWEEP_DONE = "sweep.done"
     #: reason
     SWEEP_FAILED = "sweep.failed"

@@ -1,6 +1,7 @@
 """The HTTP door of batches: what went to the vendor together, each call that was made for it, and decisions."""
 
 from typing import assert_never
+from uuid import UUID
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from service.doors.keys import DEPS
 from service.doors.operation import Parameter, Reply, operation
 from service.doors.paging import read_page
 from service.doors.parameters import PAGE_SIZE, PAGE_TOKEN, read_id
-from service.doors.problems import ProblemError
+from service.doors.problems import Problem, ProblemError
 from service.doors.render import batch_resource, batch_row, json_response
 from service.doors.resources import BatchPage, BatchResource
 from service.flow import status
@@ -87,7 +88,7 @@ def _position_of(batch: BatchView) -> tuple[str, ...]:
 @operation(
     "Read a batch with its members and attempts",
     replies={200: Reply(description="The batch.", shape=BatchResource)},
-    problems=(404,),
+    problems=(404, 410),
 )
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return a batch with its members and attempts."""
@@ -95,9 +96,10 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def _show(request: web.Request, caller: Caller) -> web.Response:
-    batch = await status.find_batch(request.app[DEPS], read_id(request), visible=caller.visible)
+    batch_id = read_id(request)
+    batch = await status.find_batch(request.app[DEPS], batch_id, visible=caller.visible)
     if batch is None:
-        raise ProblemError(problems.not_found("batch"))
+        raise ProblemError(_no_batch(request, batch_id))
     return json_response(batch_resource(batch))
 
 
@@ -105,7 +107,7 @@ async def _show(request: web.Request, caller: Caller) -> web.Response:
     "Decide about a batch that needs attention",
     body=ResolutionBody,
     replies={200: Reply(description="The decision is written; the batch.", shape=BatchResource)},
-    problems=(400, 404, 409, 413, 415, 422),
+    problems=(400, 404, 409, 410, 413, 415, 422),
 )
 async def decide(request: web.Request, caller: Caller) -> web.Response:
     """Write an operator's decision: that the package was made, that the call is made again, or that it is not.
@@ -124,13 +126,17 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
         case Resolved():
             return await _show(request, caller)
         case NoSuchBatch():
-            raise ProblemError(problems.not_found("batch"))
+            raise ProblemError(_no_batch(request, batch_id))
         case NotResolvable(state=state):
             raise ProblemError(action_problems.not_resolvable(state.value))
         case Invalid() as invalid:
             raise ProblemError(problems.invalid_request(invalid))
         case unexpected:
             assert_never(unexpected)
+
+
+def _no_batch(request: web.Request, batch_id: UUID) -> Problem:
+    return problems.missing("batch", batch_id, kept_for=request.app[DEPS].settings.retention)
 
 
 def resolution_of(body: ResolutionBody, caller: Caller) -> Resolution:

@@ -42,7 +42,8 @@ async def stream(request: web.Request, caller: Caller, request_id: UUID, *, afte
     """
     found = await status.find_version(request.app[DEPS], request_id, caller.visible)
     if found is None:
-        raise ProblemError(problems.not_found("release request"))
+        kept_for = request.app[DEPS].settings.retention
+        raise ProblemError(problems.missing("release request", request_id, kept_for=kept_for))
     version, state = found
     if state.is_done and after >= version:
         return web.Response(status=204)

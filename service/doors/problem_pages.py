@@ -67,6 +67,11 @@ PAGES: Mapping[str, ProblemPage] = {
         "There is no such thing, or none that the key may see.",
         "Check the address and the id. Where you know that it exists, the key may be for other workspaces.",
     ),
+    "gone": ProblemPage(
+        410,
+        "There is no such thing any more: what ended longer ago than RELEASE_RETENTION_DAYS is deleted.",
+        "Nothing can bring it back. A key that is that old may be used anew, and an item may be handed in again.",
+    ),
     "method-not-allowed": ProblemPage(
         405,
         "The address exists, but does not take this method.",

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, assert_never
+from uuid import UUID
 
 import orjson
 from aiohttp import web
 
 from service.core.caps import TooMuchWaiting
 from service.core.errors import Unavailable
+from service.core.ids import is_older_than
 from service.core.json_input import Malformed
 from service.core.submission import Invalid
 from service.flow.accept import NotAllowed, NotApplicant, Refusal
@@ -166,6 +169,18 @@ def not_found(what: str) -> Problem:
     """Say that there is no such thing, or none that the caller may see."""
     return Problem(
         status=404, code="not-found", title="There is no such resource.", detail=f"No {what} of this id."
+    )
+
+
+def missing(what: str, given: UUID, *, kept_for: timedelta) -> Problem:
+    """Say that there is no such thing any more, where its id is so old that it may have been pruned; else as ever."""
+    if not kept_for or not is_older_than(kept_for, given):
+        return not_found(what)
+    return Problem(
+        status=410,
+        code="gone",
+        title="There is no such resource any more.",
+        detail=f"No {what} of this id. What ended more than {kept_for / timedelta(days=1):g} days ago is deleted.",
     )
 
 

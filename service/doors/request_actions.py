@@ -13,7 +13,7 @@ from service.doors.operation import Reply, operation
 from service.doors.parameters import read_id
 from service.doors.problems import Problem, ProblemError
 from service.doors.render import REQUESTS_PATH, json_response, request_resource
-from service.doors.requests import find_view
+from service.doors.requests import find_view, no_request
 from service.doors.resources import ReleaseRequest
 from service.flow.accept import NotApplicant
 from service.flow.accept_group import ItemConflict
@@ -33,7 +33,7 @@ from service.flow.acting import (
     "Cancel a release request",
     body=ActionBody,
     replies={200: Reply(description="It is cancelled.", shape=ReleaseRequest)},
-    problems=(400, 403, 404, 409, 413, 415, 422),
+    problems=(400, 403, 404, 409, 410, 413, 415, 422),
 )
 async def cancel(request: web.Request, caller: Caller) -> web.Response:
     """End a release request for which no call was made.
@@ -45,7 +45,7 @@ async def cancel(request: web.Request, caller: Caller) -> web.Response:
     actor = await read_actor(request, caller)
     outcome = await cancel_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
-        raise ProblemError(problem_of(outcome))
+        raise ProblemError(problem_of(outcome, no_request(deps, request_id)))
     return json_response(request_resource(await find_view(deps, request_id, caller)))
 
 
@@ -59,7 +59,7 @@ async def cancel(request: web.Request, caller: Caller) -> web.Response:
             headers={"Location": "Where the release request is.", "Retry-After": "When to ask again."},
         )
     },
-    problems=(400, 403, 404, 409, 413, 415, 422),
+    problems=(400, 403, 404, 409, 410, 413, 415, 422),
 )
 async def retry(request: web.Request, caller: Caller) -> web.Response:
     """Have a failed or rejected release request tried again, under its id.
@@ -70,7 +70,7 @@ async def retry(request: web.Request, caller: Caller) -> web.Response:
     actor = await read_actor(request, caller)
     outcome = await retry_request(deps, request.app[INTAKE], request_id, actor)
     if not isinstance(outcome, Done):
-        raise ProblemError(problem_of(outcome))
+        raise ProblemError(problem_of(outcome, no_request(deps, request_id)))
     view = await find_view(deps, request_id, caller)
     headers = {"Location": f"{REQUESTS_PATH}/{request_id}", "Retry-After": "1"}
     return json_response(request_resource(view), status=202, headers=headers)
@@ -95,11 +95,12 @@ async def read_actor(request: web.Request, caller: Caller) -> Actor:
 
 def problem_of(
     outcome: NoSuchRequest | NotTheirs | NotApplicant | NotCancellable | NotRetryable | ItemConflict,
+    missing: Problem,
 ) -> Problem:
-    """Say why a request was not acted on."""
+    """Say why a request was not acted on; ``missing`` is for the case that there is none."""
     match outcome:
         case NoSuchRequest():
-            return problems.not_found("release request")
+            return missing
         case NotTheirs():
             return problems.forbidden("the key that handed the request in, or one with the scope operate")
         case NotApplicant():

@@ -29,7 +29,7 @@ from service.doors.parameters import (
     read_whole_number,
     requested_wait,
 )
-from service.doors.problems import ProblemError
+from service.doors.problems import Problem, ProblemError
 from service.doors.render import (
     accepted_resource,
     etag_of,
@@ -143,7 +143,7 @@ def _render_created(request: web.Request, resource: ReleaseRequest, *, is_replay
         ),
         304: Reply(description="Nothing has changed.", shape=None),
     },
-    problems=(400, 404),
+    problems=(400, 404, 410),
 )
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return a release request; with ``wait``, at its next change or when the time is up."""
@@ -182,8 +182,13 @@ async def find_view(deps: Deps, request_id: UUID, caller: Caller) -> RequestView
     """
     view = await status.find_request(deps, request_id, visible=caller.visible)
     if view is None:
-        raise ProblemError(problems.not_found("release request"))
+        raise ProblemError(no_request(deps, request_id))
     return view
+
+
+def no_request(deps: Deps, request_id: UUID) -> Problem:
+    """Say that there is no such request, or none any more."""
+    return problems.missing("release request", request_id, kept_for=deps.settings.retention)
 
 
 @operation(
@@ -197,7 +202,7 @@ async def find_view(deps: Deps, request_id: UUID, caller: Caller) -> RequestView
         ),
         204: Reply(description="The request is done, and there is nothing to stream.", shape=None),
     },
-    problems=(400, 404),
+    problems=(400, 404, 410),
 )
 async def events(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Return the timeline of a release request, oldest first.
@@ -208,13 +213,14 @@ async def events(request: web.Request, caller: Caller) -> web.StreamResponse:
     last_seen = read_last_event_id(request)
     if wants_stream(request):
         return await stream(request, caller, read_id(request), after=last_seen)
+    request_id = read_id(request)
     size = read_page_size(request)
     after = read_whole_number(request, "page_token", default=0, highest=LAST_SEQ)
     page = await status.find_events(
-        request.app[DEPS], read_id(request), visible=caller.visible, after=after, limit=size + 1
+        request.app[DEPS], request_id, visible=caller.visible, after=after, limit=size + 1
     )
     if page is None:
-        raise ProblemError(problems.not_found("release request"))
+        raise ProblemError(no_request(request.app[DEPS], request_id))
     shown = page[:size]
     next_token = str(shown[-1].seq) if len(page) > size else ""
     return json_response(

@@ -111,11 +111,13 @@ async def compare_place(deps: WorkerDeps, project_id: str, workspace: str) -> li
         Unavailable: a part that is needed does not answer.
     """
     place = reader_of(project_id, workspace)
-    released = [ours for ours in await _batches_of(deps, place) if ours.state == "released"]
+    kept_for = deps.settings.retention
+    released = [ours for ours in await _batches_of(deps, place) if ours.is_whole_released(kept_for)]
     theirs = await read_packages(deps, place, ids={ours.release_package_id for ours in released})
     if isinstance(theirs, Unreadable):
         return [_unreadable(project_id, workspace, theirs.reason)]
-    return list(compare_packages(released, await _batches_of(deps, place), theirs))
+    known = await _batches_of(deps, place)
+    return list(compare_packages(released, known, theirs, kept_for=kept_for))
 
 
 async def _batches_of(deps: WorkerDeps, place: Asking) -> list[OurPackage]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.core.auditing import Finding, Patience, Rule, RuleReport, compare_packages
+from service.core.auditing import NOTHING_PRUNED, Finding, Patience, Rule, RuleReport, compare_packages
 from service.flow.audit import RULES
 from service.gateways.store import audit_copies, auditing
 from service.gateways.store.database import Connection, Database
@@ -75,8 +75,8 @@ async def _test_comparison(connection: Connection) -> RuleTested:
     good = [audit_copies.listed(batches[0])]
     return RuleTested(
         rule=Rule.A7,
-        is_silent_when_clean=not list(compare_packages(batches, batches, good)),
-        is_damage_found=_names(compare_packages(batches, batches, damaged), Rule.A7),
+        is_silent_when_clean=not list(compare_packages(batches, batches, good, kept_for=NOTHING_PRUNED)),
+        is_damage_found=_names(compare_packages(batches, batches, damaged, kept_for=NOTHING_PRUNED), Rule.A7),
     )
 
 

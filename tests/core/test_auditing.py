@@ -7,7 +7,9 @@ import pytest
 
 from service.core.auditing import OurPackage, Patience, TheirPackage, compare_packages
 from service.core.config import Settings
+from service.core.ids import new_id
 
+KEPT_FOR = timedelta(days=30)
 NAME = "release-ws-0123456789abcdef0123456789abcdef"
 
 
@@ -38,7 +40,8 @@ def theirs(
 
 def differences(batches: list[OurPackage], listed: list[TheirPackage]) -> list[str]:
     released = [batch for batch in batches if batch.state == "released"]
-    return [f"{finding.row} {finding.detail}" for finding in compare_packages(released, batches, listed)]
+    findings = compare_packages(released, batches, listed, kept_for=KEPT_FOR)
+    return [f"{finding.row} {finding.detail}" for finding in findings]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_a_package_that_an_operator_has_named_may_be_another_than_planned() -> N
 
 def test_a_batch_that_was_released_meanwhile_is_no_difference() -> None:
     """What was released after the vendor's list was read need not be in it."""
-    assert list(compare_packages([], [ours()], [])) == []
+    assert list(compare_packages([], [ours()], [], kept_for=KEPT_FOR)) == []
 
 
 def test_patience_covers_every_wait_that_is_allowed() -> None:
@@ -120,3 +123,14 @@ def test_patience_covers_every_wait_that_is_allowed() -> None:
     assert patience.overdue > settings.batch_linger + settings.sweep_period
     assert patience.attempt > settings.lease + settings.sweep_period
     assert patience.doubt > settings.settle + settings.reconcile_budget + timedelta(seconds=10)
+
+
+def test_a_package_of_a_batch_that_may_be_pruned_is_no_stranger() -> None:
+    """Its name has the id of its batch, and that tells its age; without a retention nothing is pruned."""
+    old = new_id(now_ms=1_600_000_000_000)
+    listed = [theirs(name=f"release-ws-{old.hex}")]
+
+    assert list(compare_packages([], [], listed, kept_for=KEPT_FOR)) == []
+    assert len(list(compare_packages([], [], listed, kept_for=timedelta(0)))) == 1
+    assert replace(ours(), batch_id=str(new_id())).is_whole_released(KEPT_FOR)
+    assert not replace(ours(), batch_id=str(old)).is_whole_released(KEPT_FOR)

@@ -285,7 +285,7 @@ def test_a_slip_in_a_name_is_refused(given: str, meant: str) -> None:
     "name",
     [
         "RELEASE_API_KEY",
-        "RELEASE_RETENTION_DAYS",
+        "RELEASE_CALENDAR",
         "RELEASE_TEST_DATABASE_URL",
         "RELEASE_TEST_REDIS_URL",
         "RELEASE_URL",

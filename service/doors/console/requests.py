@@ -19,7 +19,7 @@ from service.doors.keys import INTAKE
 from service.doors.problems import ProblemError
 from service.doors.render import request_resource, to_json
 from service.doors.request_actions import problem_of
-from service.doors.requests import find_view
+from service.doors.requests import find_view, no_request
 from service.flow import status
 from service.flow.acting import Actor, CancelOutcome, Done, RetryOutcome, cancel_request, retry_request
 from service.flow.intake import Intake
@@ -162,7 +162,7 @@ async def _act(visit: Visit, act: Act, *, notice: str) -> web.StreamResponse:
         visit.deps, visit.request.app[INTAKE], request_id, actor_of(visit, fields.get("reason", ""))
     )
     if not isinstance(outcome, Done):
-        raise ProblemError(problem_of(outcome))
+        raise ProblemError(problem_of(outcome, no_request(visit.deps, request_id)))
     return visit.go_to(f"/requests/{request_id}", notice=notice)
 
 

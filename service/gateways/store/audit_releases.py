@@ -1,8 +1,10 @@
 """Rules of the audit about what was released: A3 that it was once, A4 that there is evidence."""
 
 from typing import LiteralString
+from uuid import UUID
 
 from service.core.auditing import Patience, Rule, RuleReport
+from service.core.ids import first_id_within
 from service.gateways.store.auditing import fetch_wrong, report_of
 from service.gateways.store.database import Connection
 
@@ -68,7 +70,7 @@ WITH proven AS (
     SELECT 'batch ' || b.id, 'was made of ' || b.item_count || ' items, and has ' || count(i.id)
     FROM batches AS b
     LEFT JOIN release_items AS i ON i.batch_id = b.id AND i.holder_id IS NULL
-    WHERE b.state NOT IN ('split', 'rejected', 'failed')
+    WHERE b.state NOT IN ('split', 'rejected', 'failed') AND b.id >= $2 -- of an older one some may be pruned
     GROUP BY b.id, b.item_count
     HAVING count(i.id) <> b.item_count
     UNION ALL
@@ -112,7 +114,8 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 """
 
 
-async def find_unproven(connection: Connection, _patience: Patience) -> RuleReport:
+async def find_unproven(connection: Connection, patience: Patience) -> RuleReport:
     """A4: every released item has exactly one package id and its attempt's evidence."""
-    unproven = await fetch_wrong(connection, FIND_UNPROVEN)
+    oldest = first_id_within(patience.kept_for) if patience.kept_for else UUID(int=0)
+    unproven = await fetch_wrong(connection, FIND_UNPROVEN, oldest)
     return report_of(Rule.A4, unproven, await fetch_wrong(connection, FIND_SECOND_PACKAGES))

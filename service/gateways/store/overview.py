@@ -6,15 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
-from service.core.ids import new_id
+from service.core.ids import first_id_within
 from service.core.model import BatchState, RequestState
 from service.gateways.store.database import Connection
 
 #: More than so many are not counted one by one.
 COUNTED_AT_MOST = 10_000
 _LATEST_BATCHES = 500
-#: Of an id: see ``new_id``.
-_BITS_BELOW_TIME = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +92,7 @@ async def count_ended(
     connection: Connection, *, visible: Sequence[str], span: timedelta, parts: int
 ) -> list[Bucket]:
     """Count the items of batches that have ended within a span, the newest part first; parts without any are 0."""
-    first_ms = (new_id().int >> _BITS_BELOW_TIME) - int(span / timedelta(milliseconds=1))
-    lowest = UUID(int=first_ms << _BITS_BELOW_TIME)
+    lowest = first_id_within(span)
     rows = await connection.fetch(COUNT_ENDED, visible, lowest, span / parts, span)
     found = {row["parts_ago"]: row for row in rows}
     return [

@@ -47,6 +47,7 @@ from service.gateways.store import (
     operations,
     overview,
     progress,
+    pruning,
     reading,
     reconciling,
     request_lists,
@@ -341,6 +342,13 @@ async def list_requests(connection: Connection, sample: Sample) -> None:
                 )
 
 
+async def prune(connection: Connection, _sample: Sample) -> None:
+    """What has ended."""
+    kept_for = timedelta(days=30)
+    await pruning.prune_requests(connection, behind=pruning.FIRST_ID, kept_for=kept_for, look_at=50)
+    await pruning.prune_batches(connection, behind=pruning.FIRST_ID, kept_for=kept_for, look_at=50)
+
+
 async def operate(connection: Connection, _sample: Sample) -> None:
     """Many requests at once."""
     for action in OperationAction:
@@ -365,7 +373,7 @@ async def operate(connection: Connection, _sample: Sample) -> None:
 USES: dict[str, Use] = {
     use.__name__: use
     for use in (
-        accept, look, release, send_again, part, reconcile, expire, resolve, act, read, list_requests,
+        accept, look, release, send_again, part, reconcile, expire, resolve, act, read, list_requests, prune,
         list_batches, count, govern, operate,
     )
 }  # fmt: skip
@@ -381,6 +389,7 @@ NOT_USED_HERE = (
     "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
     "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS", "operation_lists", "about",
+    "pruning.PRUNE_GENERATIONS", "pruning.PRUNE_OPERATIONS", "pruning.TRY_LOCK",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workers.FORGET_WORKERS", "workers.KEEP_SIGN", "workers.LIST_WORKERS", "workspaces.KEEP_WORKSPACE",
 )  # fmt: skip
