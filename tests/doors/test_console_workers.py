@@ -48,9 +48,11 @@ async def test_workers_are_shown_with_their_calls_until_they_go(stack_with: Stac
         assert f'href="/batches/{batch_id}"' not in await page_of(stack)
         await fetch_value(stack.database_url, FALL_SILENT)
         assert await states(stack) == ["stopped"]
+        assert "No worker runs" in await page_of(stack)
 
         second = await stack.start_worker()
         await eventually(lambda: _are(stack, "running", "stopped"))
+        assert "No worker runs" not in await page_of(stack)
         second.kill()
         await fetch_value(stack.database_url, FALL_SILENT)
         assert await states(stack) == ["gone", "stopped"]

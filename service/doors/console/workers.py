@@ -32,7 +32,13 @@ async def index(visit: Visit) -> web.StreamResponse:
         return found, await calls_under_way(connection, visible=visit.visible, limit=_MOST_CALLS)
 
     found, calls = await visit.deps.database.read_one_moment(read)
-    return visit.render("workers.html", rows=rows_of(found, calls), strangers=_of_strangers(found, calls))
+    rows = rows_of(found, calls)
+    return visit.render(
+        "workers.html",
+        rows=rows,
+        is_any_running=any(row.state is WorkerState.RUNNING for row in rows),
+        strangers=_of_strangers(found, calls),
+    )
 
 
 def rows_of(found: Sequence[WorkerView], calls: Sequence[CallView]) -> list[Row]:
