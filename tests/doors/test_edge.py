@@ -19,7 +19,6 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not-found"),
         ("GET", "/v1/nothing", 404, "not-found"),
         ("POST", "/v1/nothing", 404, "not-found"),
         ("GET", "//evil.example/v1", 404, "not-found"),
