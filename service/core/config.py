@@ -131,6 +131,7 @@ class Settings(BaseModel):
         "info"
     )
     log_format: Annotated[Literal["json", "console"] | None, Field(alias="RELEASE_LOG_FORMAT")] = None
+    tracing: Annotated[Literal["off", "otlp"], Field(alias="RELEASE_TRACING")] = "off"
     failpoint: Annotated[FailpointName | None, Field(alias="RELEASE_FAILPOINT")] = None
 
     @classmethod

@@ -126,5 +126,8 @@ class LogEvent(StrEnum):
     #: reason; until it is back, callers that wait are told by a look every two seconds
     CHANGES_LOST = "changes.lost"
 
+    #: reason; spans could not be handed over and are gone; once, until they are taken again
+    TRACES_LOST = "traces.lost"
+
     #: library, words; a line that a library of ours has written
     LIBRARY_SAID = "library.said"

@@ -33,6 +33,14 @@ NOT_PASSED_ON = {
     "RELEASE_AUTH",
     "RELEASE_WORKER_HTTP_PORT",
 }
+#: Of the many variables of OpenTelemetry, those that an operator is likely to set.
+OTEL_VARIABLES = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_RESOURCE_ATTRIBUTES",
+}
 #: The worker's health checks are for its own container alone.
 WORKER_HEALTH = {"RELEASE_HTTP_HOST": "127.0.0.1", "RELEASE_WORKER_HTTP_PORT": "8081"}
 SERVERS = {"postgres", "valkey"}
@@ -81,7 +89,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
 def test_every_setting_reaches_the_containers(compose: dict[str, Any]) -> None:
     """API and worker are given each setting that the image does not fix, with no value in the file itself."""
     names = {str(field.alias) for field in Settings.model_fields.values()}
-    expected = dict.fromkeys(names - NOT_PASSED_ON)
+    expected = dict.fromkeys((names | OTEL_VARIABLES) - NOT_PASSED_ON)
 
     assert expected == compose["services"]["api"]["environment"]
     assert expected | WORKER_HEALTH == compose["services"]["worker"]["environment"]

@@ -49,6 +49,7 @@ from service.gateways.store import (
     resolving,
     retrying,
     splitting,
+    traces,
     unknown_commits,
     waiting,
     workspace_reading,
@@ -275,6 +276,7 @@ async def list_batches(connection: Connection, sample: Sample) -> None:
             await batch_lists.list_batches(connection, wanted, visible=visible, before=None, limit=51)
     await batch_lists.list_parked(connection, visible=EVERYTHING, behind=None, limit=51)
     await batch_reading.find_batch(connection, sample.batches["released"]["id"], visible=EVERYTHING)
+    await traces.traces_of_batches(connection, [batch["id"] for batch in sample.batches.values()])
 
 
 async def count(connection: Connection, sample: Sample) -> None:
