@@ -97,18 +97,38 @@ class OtlpTracer:
     def open(
         self, kind: SpanKind, name: str, *, parents: Sequence[str] = (), facts: Facts
     ) -> AbstractContextManager[Span]:
-        """Open a span of the trace of one of the parents, with links to the others."""
-        parent, others = choose_parent(parents)
+        """Open a span of the trace of one of the parents, with links to the others and from them."""
+        parent, linked = choose_parent(parents)
+        others = [_context_of(traceparent) for traceparent in linked]
         span = self._tracer.start_span(
             name,
             context=_context_of(parent),
             kind=_KINDS[kind],
             attributes=_known(facts),
-            links=[
-                trace.Link(trace.get_current_span(_context_of(other)).get_span_context()) for other in others
-            ],
+            links=[_link_to(trace.get_current_span(other)) for other in others],
         )
-        return _until_end(span, self._tracer)
+        return self._until_end_everywhere(span, others) if others else _until_end(span, self._tracer)
+
+    @contextmanager
+    def _until_end_everywhere(self, span: trace.Span, others: Sequence[Context]) -> Iterator[Span]:
+        """Leave a signpost to a span in the traces that it has links to: receivers follow a link one way only."""
+        try:
+            with _until_end(span, self._tracer) as opened:
+                yield opened
+        finally:
+            link = _link_to(span)
+            if isinstance(span, ReadableSpan):
+                for other in others:
+                    self._put_signpost(span, link, other)
+
+    def _put_signpost(self, span: ReadableSpan, link: trace.Link, other: Context) -> None:
+        self._tracer.start_span(
+            f"{span.name} (see link)",
+            context=other,
+            attributes=span.attributes,
+            links=[link],
+            start_time=span.start_time,
+        ).end(span.end_time)
 
     async def close(self) -> None:
         """Send what is left, as long as that is quick; the thread that does it keeps no process from ending."""
@@ -196,6 +216,10 @@ def _context_of(traceparent: str | None) -> Context:
     if traceparent is None:
         return Context()
     return _PROPAGATOR.extract({"traceparent": traceparent}, context=Context())
+
+
+def _link_to(span: trace.Span) -> trace.Link:
+    return trace.Link(span.get_span_context())
 
 
 def _known(facts: Facts) -> dict[str, str | int | float | bool]:

@@ -82,6 +82,10 @@ async def test_one_trace_joins_intake_batch_and_vendor_call(stack_with: StackWit
         alone = await accept_span(receiver, 1, "POST /v1/release-requests")
         many = await accept_span(receiver, 2, "POST /v1/release-requests:batch")
         queued = await accept_span(receiver, 4, "process release_request", kind="consumer")
+        signposts = [
+            await receiver.wait_for("internal", "release batch (see link)", trace_id=intake.trace_id)
+            for intake in (many, queued)
+        ]
         (vendor_call,) = await stack.emulator.calls()
         line = json.loads((await worker.wait_for_line(r'^.*"batch\.released".*$'))[0])
 
@@ -91,6 +95,8 @@ async def test_one_trace_joins_intake_batch_and_vendor_call(stack_with: StackWit
     assert alone.span_id == batch.parent_id
     assert frozenset({many.span_id, queued.span_id}) == batch.links
     assert facts_of_batch(requests) == {name: batch.facts[name] for name in facts_of_batch(requests)}
+    assert [post.parent_id for post in signposts] == [many.span_id, queued.span_id]
+    assert [(post.links, post.facts) for post in signposts] == [(frozenset({batch.span_id}), batch.facts)] * 2
     assert batch.span_id == call.parent_id
     assert f"{stack.emulator.url}{FACADE}" == call.facts[SpanField.URL_FULL]
     assert vendor_call["request_id"] == call.facts[SpanField.VENDOR_REQUEST_ID]
