@@ -1,4 +1,4 @@
-"""Opens the spans of a worker: over what it does for a batch, and over its looks at batches in doubt.
+"""Opens the spans of a worker: over what it does for a batch, and over its looks at batches in doubt or refused.
 
 A batch is there for many requests, so its span has many parents: it goes on with the trace of one of them, and has
 links to the others.
@@ -15,6 +15,7 @@ from service.core.tracing import NO_SPAN, Span, SpanField, SpanKind, current_spa
 from service.core.verdict import Verdict
 from service.deps import WorkerDeps
 from service.gateways.store.reconciling import Doubt
+from service.gateways.store.splitting import Refusal
 from service.gateways.store.traces import traces_of_batches
 
 #: A call is not kept waiting for longer by who only watches it.
@@ -55,6 +56,23 @@ async def over_doubts(deps: WorkerDeps, doubts: Sequence[Doubt]) -> AbstractCont
             SpanField.PROJECT_ID: doubts[0].project_id,
             SpanField.WORKSPACE: doubts[0].workspace,
             SpanField.DOUBTS: len(doubts),
+        },
+    )
+
+
+async def over_refusal(deps: WorkerDeps, refusal: Refusal) -> AbstractContextManager[Span]:
+    """Open the span of a look for what the vendor has against a batch."""
+    if not deps.tracer.is_on:
+        return NO_SPAN
+    return deps.tracer.open(
+        SpanKind.INTERNAL,
+        "explain refusal",
+        parents=await _traces(deps, [refusal.batch_id]),
+        facts={
+            SpanField.BATCH_ID: str(refusal.batch_id),
+            SpanField.PROJECT_ID: refusal.project_id,
+            SpanField.WORKSPACE: refusal.workspace,
+            SpanField.ITEMS: len(refusal.pending_item_ids),
         },
     )
 

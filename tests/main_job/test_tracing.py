@@ -152,6 +152,28 @@ async def test_a_doubt_is_looked_up_in_the_trace_that_it_belongs_to(stack_with: 
     assert read.traceparent in {one["traceparent"] for one in reads}
 
 
+async def test_the_look_for_what_was_refused_is_in_the_trace(stack_with: StackWith) -> None:
+    """A refused call is a failed span with the vendor's code, and the read that follows is in the same trace."""
+    async with (
+        otlp_receiver() as receiver,
+        stack_with({"poisoned_items": ["bad"]}, **tracing_to(receiver.url)) as stack,
+    ):
+        await stack.start_api()
+        await stack.start_worker()
+        accepted = await stack.submit(body("good", "bad"), traceparent=trace(1))
+        await stack.wait_for(accepted["id"], "partly_released")
+        intake = await accept_span(receiver, 1, "POST /v1/release-requests")
+        look = await receiver.wait_for("internal", "explain refusal", trace_id=intake.trace_id)
+        read = await receiver.wait_for(
+            "client", "GET /v2/{project_id}/factory/pending-items", trace_id=intake.trace_id
+        )
+        refused = [span for span in receiver.of(intake.trace_id) if span.is_failed]
+
+    assert (look.parent_id, read.parent_id) == (intake.span_id, look.span_id)
+    assert {span.facts[SpanField.VENDOR_ERROR_CODE] for span in refused} == {"DLF.3051"}
+    assert {span.facts[SpanField.ERROR_TYPE] for span in refused} == {"400"}
+
+
 @pytest.mark.parametrize("receiver_is", ["away", "silent"])
 async def test_nothing_waits_for_a_receiver(stack_with: StackWith, receiver_is: str) -> None:
     """With a receiver that is away or answers nothing, work goes on, one line says so, and processes end soon."""
