@@ -93,7 +93,7 @@ secrets: ## Make the secret files of docker-compose.yml
 
 lock: ## Choose versions anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra embedded --extra dev --quiet --output-file requirements.lock
+		--extra embedded --extra otel --extra dev --quiet --output-file requirements.lock
 
 clean: ## Remove what make has made
 	rm -rf $(VENV) .venv-peers .venv-tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the part of requirements.lock that is needed for one purpose, with its markers and hashes untouched.
 
-    python deploy/pick_locked.py run      what the service needs to run
+    python deploy/pick_locked.py run      what the service needs to run, and to trace: an image installs nothing later
     python deploy/pick_locked.py build    what building its wheel needs
 
 The lock names the reason for each package in a comment, ``# via``; from the requirements in pyproject.toml those
@@ -22,7 +22,8 @@ _REASON = re.compile(r"    #(?: via|  ) *([A-Za-z0-9._-]+)")
 def main() -> int:
     """Print the part that the first argument names; return the exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = {"run": project["project"]["dependencies"], "build": project["build-system"]["requires"]}
+    run = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["otel"]]
+    wanted = {"run": run, "build": project["build-system"]["requires"]}
     purpose = sys.argv[1] if len(sys.argv) > 1 else ""
     if purpose not in wanted:
         sys.stderr.write(f"pick_locked.py: expected {' or '.join(wanted)}; given {purpose!r}\n")

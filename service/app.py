@@ -29,13 +29,16 @@ from service.doors.operation import checked
 from service.doors.render import to_json
 from service.doors.routes import ROUTES, Guarded, Open, Route
 from service.doors.scraper import Scraper
+from service.doors.tracing import tracing_around
 from service.doors.turns import Turns
 from service.flow.intake import open_intake
 
 
 def build_app(settings: Settings, credentials: Credentials | None = None) -> web.Application:
     """Put the HTTP application together; nothing is opened before it starts."""
-    app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[*tracing_around(settings.tracing), edge], client_max_size=MAX_BODY_BYTES
+    )
 
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         async with open_deps(settings) as deps, open_intake(deps) as intake:

@@ -19,6 +19,7 @@ from service.core.errors import MigrationError, Unavailable
 from service.core.failpoint import Failpoint, FailpointName
 from service.core.ids import new_id
 from service.core.telemetry import LogEvent
+from service.core.tracing import Tracer
 from service.gateways import migrate
 from service.gateways.access import open_vendor, vendor_config
 from service.gateways.endings import Endings
@@ -28,6 +29,7 @@ from service.gateways.permits import Permits
 from service.gateways.queue import Doorbells, open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
+from service.gateways.tracing import open_tracer
 from service.gateways.vendor.client import VendorClient
 from service.gateways.vendor.hooks import Hooks
 
@@ -53,6 +55,7 @@ class Deps:
     doorbells: Doorbells
     changes: Changes
     metrics: Metrics
+    tracer: Tracer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +79,14 @@ async def open_deps(
     """Open what every process uses; one that is patient waits for PostgreSQL and a current schema, not for Redis.
 
     Raises:
-        ConfigurationError: an address is not set.
+        ConfigurationError: an address is not set, or what ``RELEASE_TRACING`` needs is not installed.
         DatabaseUnavailable: PostgreSQL does not answer, and nobody waits for it.
         MigrationError: the schema is not there, or behind, and nobody waits for it.
     """
     reach = wait_for if is_patient else reach_now
     database_url, redis_url = settings.require_servers()
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(open_tracer(settings.tracing, instance=new_worker_name()))
         database = await reach("PostgreSQL", lambda: Database.open(database_url, pool))
         stack.push_async_callback(database.close)
         await reach("the schema", lambda: check_schema(database))
@@ -103,6 +107,7 @@ async def open_deps(
             doorbells=Doorbells(redis),
             changes=changes,
             metrics=metrics,
+            tracer=tracer,
         )
 
 

@@ -24,6 +24,7 @@ _READY_WITHIN_SECONDS = 30.0
 _STOP_WITHIN_SECONDS = 45.0
 _POLL_SECONDS = 0.05
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH")
+_OF_TRACES = ("RELEASE_TRACING", "OTEL_")
 _DIRECTORY_MODE = 0o700
 
 
@@ -98,7 +99,9 @@ async def local_stack(options: LocalOptions) -> AsyncIterator[LocalStack]:
 
 def service_environment(stack: LocalStack, port: int) -> dict[str, str]:
     """Return the settings with which the processes of a stack find each other."""
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    passed_on = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_OF_TRACES)
+    }
     return passed_on | {
         "RELEASE_DATABASE_URL": stack.database_url,
         "RELEASE_REDIS_URL": stack.redis_url,

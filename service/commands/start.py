@@ -10,6 +10,7 @@ from typing import Any
 
 import uvloop
 
+from service.commands.tracing import check_tracing, otlp_secrets
 from service.core.config import Settings
 from service.core.credentials import Credentials, find_credentials
 from service.core.log import configure_logging
@@ -39,8 +40,9 @@ def read_start() -> Start:
     configure_logging(
         level=settings.log_level,
         log_format=settings.log_format,
-        secrets=known_secrets(settings, credentials),
+        secrets=(*known_secrets(settings, credentials), *otlp_secrets(os.environ)),
     )
+    check_tracing(settings.tracing, os.environ)
     return Start(settings=settings, credentials=credentials)
 
 

@@ -149,6 +149,7 @@ class Settings(Sourced):
         "info"
     )
     log_format: Annotated[Literal["json", "console"] | None, Field(alias="RELEASE_LOG_FORMAT")] = None
+    tracing: Annotated[Literal["off", "otlp"], Field(alias="RELEASE_TRACING")] = "off"
     failpoint: Annotated[FailpointName | None, Field(alias="RELEASE_FAILPOINT")] = None
 
     @classmethod

@@ -16,6 +16,7 @@ from structlog.typing import EventDict, Processor
 
 from service.core.masking import ValueMask, mask_secrets, mask_text, safe_repr
 from service.core.telemetry import LogEvent
+from service.core.tracing import current_span
 from service.core.wording import escaped
 
 #: Of a library's text: the beginning says what it is about, and the rest may be a stranger's.
@@ -108,10 +109,17 @@ class _LibrarySaid:
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
+
+
+def _add_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Name the span in which a line is written."""
+    event.update(current_span().log_fields)
+    return event
 
 
 def _renderers(*, is_console: bool) -> list[Processor]:

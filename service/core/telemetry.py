@@ -132,5 +132,8 @@ class LogEvent(StrEnum):
     #: reason; at debug, for the loss of PostgreSQL is a line of its own; figures for Prometheus could not be counted
     FIGURES_LOST = "figures.lost"
 
+    #: reason; spans could not be handed over and are gone; once, until they are taken again
+    TRACES_LOST = "traces.lost"
+
     #: library, words; a line that a library of ours has written
     LIBRARY_SAID = "library.said"

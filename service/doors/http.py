@@ -12,6 +12,7 @@ from service.core.errors import Unavailable
 from service.core.log import says_everything
 from service.core.model import trace_fields
 from service.core.telemetry import LogEvent
+from service.core.tracing import current_span
 from service.doors import http_problems, problems
 from service.doors.dressing import dress, http_request_id_for
 from service.doors.facade import form as vendor_form
@@ -133,8 +134,8 @@ def wants_stream(request: web.Request) -> bool:
 
 
 def traceparent_of(request: web.Request) -> str | None:
-    """Return the W3C trace context that the caller sent, where it is one."""
-    return good_traceparent(request.headers.get("traceparent"))
+    """Return the trace context of what is done for a request: its span's, or else the caller's, where that is one."""
+    return current_span().traceparent or good_traceparent(request.headers.get("traceparent"))
 
 
 def good_traceparent(value: str | None) -> str | None:

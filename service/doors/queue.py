@@ -6,6 +6,7 @@ A request is as safe as that Redis until it is accepted here; from then on it is
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -34,6 +35,7 @@ from service.core.rejects import (
 )
 from service.core.submission import Defaults, Invalid
 from service.core.telemetry import LogEvent
+from service.core.tracing import Span, SpanField, SpanKind, current_span
 from service.deps import Deps
 from service.doors import problems
 from service.doors.auth import EVERYBODY
@@ -183,10 +185,35 @@ async def take_in(
     envelope = read_envelope(argument)
     if not isinstance(envelope, QueueEnvelope):
         return problems.of_refusal(envelope)
-    outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings, job_key=job_key))
-    if isinstance(outcome, TooMuchWaiting) and outcome.more <= outcome.cap:
-        return outcome
-    return await _result(deps, outcome)
+    with _open_span(deps, envelope) as span:
+        outcome = await accept(deps, intake, _envelope_of(envelope, deps.settings, job_key=job_key))
+        if isinstance(outcome, TooMuchWaiting) and outcome.more <= outcome.cap:
+            return outcome
+        result = await _result(deps, outcome)
+        _note_result(span, result)
+        return result
+
+
+def _open_span(deps: Deps, envelope: QueueEnvelope) -> AbstractContextManager[Span]:
+    """Open the span of an envelope: a child of its producer's, or the first of a trace."""
+    given = good_traceparent(envelope.traceparent)
+    return deps.tracer.open(
+        SpanKind.CONSUMER,
+        f"process {RELEASE_REQUEST}",
+        parents=() if given is None else (given,),
+        facts={
+            SpanField.MESSAGING_SYSTEM: "arq",
+            SpanField.MESSAGING_OPERATION: "process",
+            SpanField.MESSAGING_QUEUE: deps.settings.queue,
+        },
+    )
+
+
+def _note_result(span: Span, result: dict[str, Any] | Problem) -> None:
+    if isinstance(result, Problem):
+        span.fail(result.code)
+    else:
+        span.note({SpanField.REQUEST_ID: result["id"]})
 
 
 def read_envelope(argument: object) -> QueueEnvelope | Malformed | Invalid:
@@ -208,7 +235,7 @@ def _envelope_of(envelope: QueueEnvelope, settings: Settings, *, job_key: str) -
     return Envelope(
         caller=EVERYBODY if settings.auth == "off" else QUEUE_PRODUCERS,
         idempotency_key=envelope.idempotency_key or job_key,
-        traceparent=good_traceparent(envelope.traceparent),
+        traceparent=current_span().traceparent or good_traceparent(envelope.traceparent),
         may_use=lambda _project_id, _workspace: True,
         may_apply_for=lambda _apply_user_id: True,
         parsed=envelope.request,

@@ -75,6 +75,7 @@ class Emulator:
                 package_name=package_name if isinstance(package_name, str) else None,
                 caller=claimed_caller(call),
                 request_id=call.request_id,
+                traceparent=received.headers.get("traceparent"),
             )
         )
         return call

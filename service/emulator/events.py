@@ -33,6 +33,7 @@ class CallStarted:
     package_name: str | None
     caller: str | None
     request_id: str
+    traceparent: str | None = None
     kind: Literal["call_started"] = "call_started"
 
 

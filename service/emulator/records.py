@@ -34,6 +34,7 @@ class Call:
     package_name: str | None
     caller: str | None
     request_id: str
+    traceparent: str | None
     status: int | None
     error_code: str | None
     executed: bool
@@ -54,6 +55,7 @@ class Call:
             package_name=event.package_name,
             caller=event.caller,
             request_id=event.request_id,
+            traceparent=event.traceparent,
             status=None,
             error_code=None,
             executed=False,

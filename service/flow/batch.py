@@ -24,6 +24,7 @@ from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
+from service.flow.tracing import over_batch
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
 from service.gateways.store import claiming, lanes, progress, unknown_commits
@@ -81,7 +82,8 @@ async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> Answer:
     claimed = await claim_or_give_back(deps, due, permit)
     if claimed is None:
         return Answer()
-    has_more = await release_batch(deps, claimed, asking=due.asking, permit=permit)
+    with await over_batch(deps, claimed.batch):
+        has_more = await release_batch(deps, claimed, asking=due.asking, permit=permit)
     return Answer(has_called=True, has_more=has_more)
 
 

@@ -37,6 +37,7 @@ from service.flow.breakers import vouch_for_vendor
 from service.flow.loans import LOAN, keeping
 from service.flow.looks import look_at_items, look_for_package, read_packages, read_pending
 from service.flow.ring import ring_now
+from service.flow.tracing import over_doubts
 from service.gateways.limits import Asking
 from service.gateways.store import progress, reconciling
 from service.gateways.store.batches import error_json
@@ -70,7 +71,10 @@ async def reconcile_once(deps: WorkerDeps) -> int:
         lambda connection: reconciling.lend_doubts(connection, workspaces=1, limit=_MOST_AT_ONCE, loan=LOAN)
     )
     if doubts:
-        with keeping(deps, {doubt.batch_id: doubt.epoch for doubt in doubts}):
+        with (
+            keeping(deps, {doubt.batch_id: doubt.epoch for doubt in doubts}),
+            await over_doubts(deps, doubts),
+        ):
             await reconcile_workspace(deps, doubts)
     return len(doubts)
 

@@ -30,6 +30,7 @@ from service.core.telemetry import LogEvent
 from service.core.verdict import Verdict, judge
 from service.deps import WorkerDeps
 from service.flow.breakers import keep_breakers
+from service.flow.tracing import note_verdict
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit
 from service.gateways.store import batches, progress, unknown_commits
@@ -73,6 +74,7 @@ async def settle(
         written = await write_verdict(deps, batch, verdict, record_of(report))
     finally:
         await concluding
+    note_verdict(verdict)
     _log_skew(report)
     if written is None:
         log.warning(LogEvent.OUTCOME_FENCED, outcome=verdict.outcome.value)

@@ -24,6 +24,7 @@ from service.core.verdict import rejection
 from service.deps import WorkerDeps
 from service.flow.loans import LOAN, keeping
 from service.flow.ring import ring_now
+from service.flow.tracing import over_refusal
 from service.flow.vendor_lists import PendingItems, read_pending_items, reader_of
 from service.gateways.store import progress, splitting
 from service.gateways.store.database import Connection
@@ -45,7 +46,7 @@ async def split_refused(deps: WorkerDeps, batch_key: UUID) -> None:
     if refusal is None:
         return
     structlog.contextvars.bind_contextvars(batch_id=str(refusal.batch_id), workspace=refusal.workspace)
-    with keeping(deps, {refusal.batch_id: refusal.epoch}):
+    with keeping(deps, {refusal.batch_id: refusal.epoch}), await over_refusal(deps, refusal):
         bad = await find_bad_items(deps, refusal)
     if bad is None:
         async with deps.database.connection() as connection:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ NOT_PASSED_ON = {
     "RELEASE_HTTP_PORT",
     "RELEASE_AUTH",
     "RELEASE_WORKER_HTTP_PORT",
+}
+#: Of the many variables of OpenTelemetry, those that an operator is likely to set.
+OTEL_VARIABLES = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_RESOURCE_ATTRIBUTES",
 }
 #: The worker's health checks are for its own container alone.
 WORKER_HEALTH = {"RELEASE_HTTP_HOST": "127.0.0.1", "RELEASE_WORKER_HTTP_PORT": "8081"}
@@ -80,7 +89,7 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
 def test_every_setting_reaches_the_containers(compose: dict[str, Any]) -> None:
     """API and worker are given each setting that the image does not fix, with no value in the file itself."""
     names = {str(field.alias) for field in Settings.model_fields.values()}
-    expected = dict.fromkeys(names - NOT_PASSED_ON)
+    expected = dict.fromkeys((names | OTEL_VARIABLES) - NOT_PASSED_ON)
 
     assert expected == compose["services"]["api"]["environment"]
     assert expected | WORKER_HEALTH == compose["services"]["worker"]["environment"]
@@ -111,11 +120,11 @@ def test_every_secret_that_is_used_has_its_file(compose: dict[str, Any]) -> None
 
 
 def test_the_image_gets_what_the_service_needs_and_nothing_else() -> None:
-    """The part of the lock for running is the closure of the service's own dependencies."""
+    """The part of the lock for running is the closure of the service's own dependencies, and of those to trace."""
     lines = picked("run")
     names = {canonicalize_name(line.name) for line in lines if line.marker is None or line.marker.evaluate()}
 
-    assert closure_of("batch-release") == names
+    assert closure_of("batch-release") | closure_of_extra("otel") == names
 
 
 def test_the_part_for_building_can_build() -> None:
@@ -144,6 +153,17 @@ def closure_of(distribution: str, extras: frozenset[str] = frozenset()) -> set[s
             name = canonicalize_name(requirement.name)
             found |= {name} | closure_of(name, frozenset(requirement.extras))
     return found
+
+
+def closure_of_extra(extra: str) -> set[str]:
+    """Follow the requirements of an extra of ours."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    roots = map(Requirement, project["optional-dependencies"][extra])
+    return {
+        name
+        for root in roots
+        for name in (canonicalize_name(root.name), *closure_of(root.name, frozenset(root.extras)))
+    }
 
 
 def health_check() -> list[str]:

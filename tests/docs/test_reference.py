@@ -27,6 +27,7 @@ from service.doors.facade.routes import FACADE_ROUTES
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
 from tests.docs.markdown import REPOSITORY, Page
+from tests.docs.test_container import OTEL_VARIABLES
 
 #: What `.env.example` names beside the settings.
 CREDENTIALS = {"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"}
@@ -64,7 +65,7 @@ def test_the_example_file_has_every_setting_with_its_default(tmp_path: Path) -> 
     text = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
     given = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
 
-    assert setting_names() | CREDENTIALS == given.keys()
+    assert setting_names() | CREDENTIALS | OTEL_VARIABLES == given.keys()
     assert Settings.from_env({}, secrets=tmp_path) == Settings.from_env(given, secrets=tmp_path)
 
 

@@ -30,6 +30,7 @@ async def test_a_call_is_recorded(own_emulator: EmulatorProcess, vendor_caller: 
         "fault": None,
         "caller": "EMULATORACCESSKEY001",
         "request_id": reply.headers["X-Request-Id"],
+        "traceparent": None,
     }.items() <= call.items()
 
 

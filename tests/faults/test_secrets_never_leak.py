@@ -1,4 +1,4 @@
-"""Every secret that goes in is a canary; after a run with faults it is in no log, answer, table or Redis value."""
+"""Every secret that goes in is a canary; after faults it is in no log, answer, table, Redis value or trace."""
 
 import base64
 from functools import partial
@@ -14,6 +14,7 @@ from service.embedded.valkey import EmbeddedValkey
 from service.emulator.config import DEFAULT_ACCESS_KEY, EmulatorConfig, IamUser
 from tests.faults.conftest import StackOn
 from tests.support.api import Answer, Api
+from tests.support.otlp import OtlpReceiver, otlp_receiver, tracing_to
 from tests.support.sql import fetch_value
 from tests.support.stack import Stack, body, free_port
 from tests.support.waiting import eventually
@@ -67,7 +68,10 @@ async def test_no_secret_is_written_anywhere(
     }
     refusal, last_line = REFUSALS[vendor_auth]
     faults: dict[str, object] = {"rules": [*RULES, {"fault": refusal, "count": 1, "item": "5"}]}
-    async with stack_on(url, guarded_redis_url, faults, starts=False, **settings) as stack:
+    async with (
+        otlp_receiver() as traces,
+        stack_on(url, guarded_redis_url, faults, starts=False, **settings, **tracing_to(traces.url)) as stack,
+    ):
         good, bad = await make_key(database_url), new_api_key()
         answers = await run_with_faults(stack, good, bad, last_line=last_line)
         await fail_to_start(stack)
@@ -76,6 +80,7 @@ async def test_no_secret_is_written_anywhere(
             "answers": "".join(f"{answer.headers} {answer.body!r}" for answer in answers),
             "tables": await text_of_tables(database_url),
             "Redis": await text_of_redis(guarded_redis_url),
+            "traces": await text_of_traces(traces),
         }
 
     assert [place for place, text in places.items() if "ws-3" not in text] == []
@@ -148,6 +153,12 @@ async def text_of_tables(database_url: str) -> str:
     finally:
         await connection.close()
     return "\n".join(row["row"] for found in rows for row in found)
+
+
+async def text_of_traces(traces: OtlpReceiver) -> str:
+    """Return all that was sent to a receiver of traces, once it has the last call."""
+    await eventually(lambda: b"ws-5" in traces.raw)
+    return traces.raw.decode(errors="replace")
 
 
 async def text_of_redis(url: str) -> str:

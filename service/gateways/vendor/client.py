@@ -29,7 +29,7 @@ from service.gateways.vendor.exchange import Exchange
 from service.gateways.vendor.gate import WriteGate, never_held
 from service.gateways.vendor.hooks import NO_HOOKS, CallTimer, Hooks
 from service.gateways.vendor.iam import Token
-from service.gateways.vendor.identity import Identity, ProvenRequest
+from service.gateways.vendor.identity import Identity
 from service.gateways.vendor.lists import (
     BeforePage,
     Listing,
@@ -48,6 +48,7 @@ from service.gateways.vendor.records import (
     read_pending_item,
     read_release_package,
 )
+from service.gateways.vendor.spans import carrying, note_reply, open_call_span
 from service.gateways.vendor.words import wordless_error
 
 __all__ = ["Forwarded", "VendorClient", "VendorConfig"]
@@ -65,6 +66,14 @@ class Forwarded:
     failure: Failure | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What came back for a call, and the token that it carried, if that was its proof."""
+
+    reply: Answer | NoAnswer
+    token: Token | None
+
+
 class VendorClient:
     """One set of credentials at one address, with its own connections; use it as ``async with``."""
 
@@ -78,7 +87,8 @@ class VendorClient:
         self._config = config
         self._hooks = hooks
         self._exchange = Exchange(config)
-        sender = Sender(base_url=URL(config.base_url, encoded=True), user_agent=config.user_agent)
+        self._base_url = URL(config.base_url, encoded=True)
+        sender = Sender(base_url=self._base_url, user_agent=config.user_agent)
         self._identity = Identity(config.auth, sender, exchange=self._exchange)
         self._paging = PagingMemory()
         self._closing = AsyncExitStack()
@@ -111,12 +121,12 @@ class VendorClient:
         return report
 
     async def _create(self, call: VendorCall, gate: WriteGate) -> CallReport:
-        proven = await self._identity.prove(call)
-        if isinstance(proven, NotSent):
-            return CallReport(outcome=proven, sent_at=None)
-        reply = await self._exchange.send(proven.request, gate=gate)
-        outcome = self._learn(outcome_of(reply, gate, is_token_auth=proven.token is not None), proven.token)
-        return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(reply))
+        sent = await self._send(call, gate=gate)
+        if isinstance(sent, NotSent):
+            return CallReport(outcome=sent, sent_at=None)
+        judged = outcome_of(sent.reply, gate, is_token_auth=sent.token is not None)
+        outcome = self._learn(judged, sent.token)
+        return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(sent.reply))
 
     async def list_pending_items(
         self,
@@ -188,19 +198,18 @@ class VendorClient:
         return forwarded
 
     async def _forward(self, call: VendorCall) -> Forwarded:
-        proven = await self._identity.prove(call)
-        if isinstance(proven, NotSent):
-            return Forwarded(answer=None, failure=proven)
-        reply = await self._exchange.send(proven.request)
-        match reply:
-            case NoAnswer():
-                return Forwarded(answer=None, failure=_failure_of(reply))
-            case Answer() if is_success(reply):
-                return Forwarded(answer=reply, failure=None)
-            case Answer():
-                return Forwarded(answer=reply, failure=self._classify_read(reply, proven))
+        sent = await self._send(call)
+        if isinstance(sent, NotSent):
+            return Forwarded(answer=None, failure=sent)
+        match sent.reply:
+            case NoAnswer() as nothing:
+                return Forwarded(answer=None, failure=_failure_of(nothing))
+            case Answer() as answer if is_success(answer):
+                return Forwarded(answer=answer, failure=None)
+            case Answer() as answer:
+                return Forwarded(answer=answer, failure=self._classify_read(answer, sent.token))
             case _:
-                assert_never(reply)
+                assert_never(sent.reply)
 
     async def _read(self, call: VendorCall, before_page: BeforePage | None) -> Answer | Failure:
         """Read, and once more where the token had ended: a read changes nothing."""
@@ -219,24 +228,34 @@ class VendorClient:
         return read
 
     async def _read_unwatched(self, call: VendorCall) -> Answer | Failure:
-        proven = await self._identity.prove(call)
-        if isinstance(proven, NotSent):
-            return proven
-        reply = await self._exchange.send(proven.request)
-        match reply:
-            case NoAnswer():
-                return _failure_of(reply)
-            case Answer() if is_success(reply):
-                if proven.token is not None:
-                    self._identity.remember_taken(proven.token)
-                return reply
-            case Answer():
-                return self._classify_read(reply, proven)
+        sent = await self._send(call)
+        if isinstance(sent, NotSent):
+            return sent
+        match sent.reply:
+            case NoAnswer() as nothing:
+                return _failure_of(nothing)
+            case Answer() as answer if is_success(answer):
+                if sent.token is not None:
+                    self._identity.remember_taken(sent.token)
+                return answer
+            case Answer() as answer:
+                return self._classify_read(answer, sent.token)
             case _:
-                assert_never(reply)
+                assert_never(sent.reply)
 
-    def _classify_read(self, answer: Answer, proven: ProvenRequest) -> Failure:
-        return self._learn(classify_failure(answer, is_token_auth=proven.token is not None), proven.token)
+    async def _send(self, call: VendorCall, *, gate: WriteGate | None = None) -> Sent | NotSent:
+        """Make a call once, in a span of its own; without a proof of who we are it is not made."""
+        with open_call_span(call, self._base_url) as span:
+            proven = await self._identity.prove(carrying(call, span))
+            if isinstance(proven, NotSent):
+                span.fail(proven.cause.value)
+                return proven
+            reply = await self._exchange.send(proven.request, gate=gate)
+            note_reply(span, reply, is_held_back=gate is not None and gate.holds_back)
+        return Sent(reply=reply, token=proven.token)
+
+    def _classify_read(self, answer: Answer, token: Token | None) -> Failure:
+        return self._learn(classify_failure(answer, is_token_auth=token is not None), token)
 
     def _learn(self, outcome: AnyOutcome, token: Token | None) -> AnyOutcome:
         """Remember a token that was taken, forget one that was refused; a new one that is refused is no expiry."""

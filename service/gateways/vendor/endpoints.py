@@ -6,6 +6,9 @@ domain and needs its base URL given.
 
 from urllib.parse import quote
 
+#: What may stand in the place of a package's id.
+_ACTIONS = frozenset({"deploy", "unpack"})
+
 
 def base_url_of(region: str) -> str:
     """Return the base URL of DataArts Studio in a region."""
@@ -50,6 +53,17 @@ def unpack_path(project_id: str) -> str:
 def approvals_path(project_id: str) -> str:
     """Return the path that lists submissions and their approval."""
     return f"/v2/{_segment(project_id)}/factory/workspaces/approval"
+
+
+def template_of(path: str) -> str:
+    """Return a path of these with names in the places of its ids, as metrics and traces count by it."""
+    match path.split("/"):
+        case ["", version, _, factory, "release-packages", last] if last not in _ACTIONS:
+            return f"/{version}/{{project_id}}/{factory}/release-packages/{{package_id}}"
+        case ["", version, _, *rest]:
+            return "/".join(["", version, "{project_id}", *rest])
+        case _:
+            return path
 
 
 def _segment(text: str) -> str:

@@ -51,6 +51,11 @@ class WriteGate:
         #: Whether the limiter did not let it be written.
         self.was_held = False
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether it was the gate that kept the request from being written."""
+        return self.sent_at is None and (self.is_expired or self.was_held)
+
     async def look_once_more(self) -> None:
         """Ask whether the call may still be written, now that the connection is there.
 

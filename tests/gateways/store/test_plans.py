@@ -54,6 +54,7 @@ from service.gateways.store import (
     resolving,
     retrying,
     splitting,
+    traces,
     unknown_commits,
     waiting,
     workers,
@@ -287,6 +288,7 @@ async def list_batches(connection: Connection, sample: Sample) -> None:
     await batch_family.find_relatives(connection, [batch_id])
     await batch_family.items_of_family(connection, batch_id)
     await workers.calls_under_way(connection, visible=EVERYTHING, limit=500)
+    await traces.traces_of_batches(connection, [batch["id"] for batch in sample.batches.values()])
 
 
 async def count(connection: Connection, sample: Sample) -> None:
