@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -26,6 +24,7 @@ from service.core.breakers import BreakerPolicy
 from service.core.caps import Caps
 from service.core.errors import ConfigurationError
 from service.core.failpoint import FailpointName
+from service.core.periods import Days, Seconds, SecondsOrNone
 from service.core.planning import VENDOR_MAX_ITEMS, Window
 from service.core.reconciling import ReconcilePolicy
 from service.core.sealing import SealingKey
@@ -42,53 +41,11 @@ _FIRST_PROBE_AFTER = 5
 _LONGEST_PROBE_PAUSE = timedelta(seconds=60)
 #: Whatever the settle time: absence that ends a request is seen for so long, since nobody looks again after that.
 _LEAST_PATIENCE = timedelta(seconds=15)
-#: Far from what a period may be, near enough that no sum of periods overflows.
-LONGEST = timedelta(days=7)
-_LONGEST_RETENTION = timedelta(days=3650)
 _NO_DATABASE = "RELEASE_DATABASE_URL is not set: expected postgresql://user@host/database"
 _NO_REDIS = "RELEASE_REDIS_URL is not set: expected redis://host:6379/0"
 _SECRET_WORDS = ("PASSWORD", "SECRET", "KEY", "TOKEN", "URL")
 
 
-def _seconds(value: object) -> object:
-    if not isinstance(value, int | float | str):
-        return value
-    try:
-        return timedelta(seconds=float(value))
-    except (ValueError, OverflowError):
-        raise PydanticCustomError("seconds", "a number of seconds") from None
-
-
-def _more_than_none(period: timedelta) -> timedelta:
-    if period <= timedelta(0):
-        raise PydanticCustomError("no_time", "more than 0 seconds")
-    return period
-
-
-def _within_bounds(period: timedelta) -> timedelta:
-    if not timedelta(0) <= period <= LONGEST:
-        raise PydanticCustomError("out_of_bounds", f"0 to {LONGEST.total_seconds():g} seconds")
-    return period
-
-
-def _days(value: object) -> object:
-    if not isinstance(value, int | float | str):
-        return value
-    try:
-        return timedelta(days=float(value))
-    except (ValueError, OverflowError):
-        raise PydanticCustomError("days", "a number of days") from None
-
-
-def _within_a_retention(period: timedelta) -> timedelta:
-    if not timedelta(0) <= period <= _LONGEST_RETENTION:
-        raise PydanticCustomError("out_of_bounds", f"0 to {_LONGEST_RETENTION.days} days")
-    return period
-
-
-Days = Annotated[timedelta, BeforeValidator(_days), AfterValidator(_within_a_retention)]
-SecondsOrNone = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_within_bounds)]
-Seconds = Annotated[SecondsOrNone, AfterValidator(_more_than_none)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 

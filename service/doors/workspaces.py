@@ -8,7 +8,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
-from service.core.config import LONGEST
+from service.core.periods import LONGEST
 from service.core.place import Place
 from service.core.planning import VENDOR_MAX_ITEMS
 from service.core.workspaces import OwnSettings

@@ -13,9 +13,9 @@ from typing import Self, TypeVar, assert_never
 from yarl import URL
 
 from service.core.model import Batch
-from service.core.outcomes import CallReport, InDoubt, NotSent, NotSentCause, Outcome, Rejected, Released
+from service.core.outcomes import CallReport, NotSent, NotSentCause, Outcome, Rejected, Released
 from service.core.place import Place
-from service.gateways.vendor.answer import Answer, NoAnswer, NoAnswerReason, clock_skew_of
+from service.gateways.vendor.answer import Answer, NoAnswer
 from service.gateways.vendor.calls import (
     VendorCall,
     create_package_call,
@@ -23,13 +23,14 @@ from service.gateways.vendor.calls import (
     release_package_call,
     release_packages_call,
 )
-from service.gateways.vendor.classify import Failure, classify, classify_failure, is_success
+from service.gateways.vendor.classify import Failure, classify_failure, is_success
 from service.gateways.vendor.config import VendorConfig
 from service.gateways.vendor.exchange import Exchange
 from service.gateways.vendor.gate import WriteGate, never_held
 from service.gateways.vendor.hooks import NO_HOOKS, CallTimer, Hooks
 from service.gateways.vendor.iam import Token
 from service.gateways.vendor.identity import Identity
+from service.gateways.vendor.judging import failure_of, outcome_of, skew_of
 from service.gateways.vendor.lists import (
     BeforePage,
     Listing,
@@ -49,7 +50,6 @@ from service.gateways.vendor.records import (
     read_release_package,
 )
 from service.gateways.vendor.spans import carrying, note_reply, open_call_span
-from service.gateways.vendor.words import wordless_error
 
 __all__ = ["Forwarded", "VendorClient", "VendorConfig"]
 
@@ -126,7 +126,7 @@ class VendorClient:
             return CallReport(outcome=sent, sent_at=None)
         judged = outcome_of(sent.reply, gate, is_token_auth=sent.token is not None)
         outcome = self._learn(judged, sent.token)
-        return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=_clock_skew(sent.reply))
+        return CallReport(outcome=outcome, sent_at=gate.sent_at, clock_skew_seconds=skew_of(sent.reply))
 
     async def list_pending_items(
         self,
@@ -203,7 +203,7 @@ class VendorClient:
             return Forwarded(answer=None, failure=sent)
         match sent.reply:
             case NoAnswer() as nothing:
-                return Forwarded(answer=None, failure=_failure_of(nothing))
+                return Forwarded(answer=None, failure=failure_of(nothing))
             case Answer() as answer if is_success(answer):
                 return Forwarded(answer=answer, failure=None)
             case Answer() as answer:
@@ -233,7 +233,7 @@ class VendorClient:
             return sent
         match sent.reply:
             case NoAnswer() as nothing:
-                return _failure_of(nothing)
+                return failure_of(nothing)
             case Answer() as answer if is_success(answer):
                 if sent.token is not None:
                     self._identity.remember_taken(sent.token)
@@ -271,38 +271,3 @@ class VendorClient:
             if self._identity.was_taken(token)
             else NotSent(cause=NotSentCause.AUTHENTICATION, error=outcome.error)
         )
-
-
-def outcome_of(reply: Answer | NoAnswer, gate: WriteGate, *, is_token_auth: bool) -> Outcome:
-    """Judge a create: without a write it was certainly not sent, whatever came back."""
-    if gate.sent_at is None:
-        return _unwritten(reply, gate)
-    match reply:
-        case Answer():
-            return classify(reply, is_token_auth=is_token_auth)
-        case NoAnswer():
-            return InDoubt(reason=reply.reason.value, error=wordless_error(reply.detail))
-        case _:
-            assert_never(reply)
-
-
-def _unwritten(reply: Answer | NoAnswer, gate: WriteGate) -> NotSent:
-    if gate.is_expired:
-        error = wordless_error("the lease ended before the request was written")
-        return NotSent(cause=NotSentCause.LEASE_LOST, error=error)
-    if gate.was_held:
-        error = wordless_error("the limiter did not let the request be written")
-        return NotSent(cause=NotSentCause.HELD, error=error)
-    detail = reply.detail if isinstance(reply, NoAnswer) else "an answer came before the request was written"
-    return NotSent(cause=NotSentCause.UNREACHABLE, error=wordless_error(detail))
-
-
-def _failure_of(reply: NoAnswer) -> Failure:
-    error = wordless_error(reply.detail)
-    if reply.reason is NoAnswerReason.UNREACHABLE:
-        return NotSent(cause=NotSentCause.UNREACHABLE, error=error)
-    return InDoubt(reason=reply.reason.value, error=error)
-
-
-def _clock_skew(reply: Answer | NoAnswer) -> float | None:
-    return clock_skew_of(reply) if isinstance(reply, Answer) else None
