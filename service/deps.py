@@ -21,9 +21,10 @@ from service.core.ids import new_id
 from service.core.telemetry import LogEvent
 from service.gateways import migrate
 from service.gateways.access import open_vendor, vendor_config
+from service.gateways.doorbells import Doorbells
 from service.gateways.metrics import Metrics
 from service.gateways.permits import Permits
-from service.gateways.queue import Doorbells, open_redis, translated
+from service.gateways.queue import open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
 from service.gateways.vendor.client import VendorClient

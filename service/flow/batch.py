@@ -24,6 +24,7 @@ from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
+from service.gateways.doorbells import Ring
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
 from service.gateways.store import claiming, lanes, progress, unknown_commits
@@ -250,33 +251,28 @@ def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
     )
 
 
-async def look_later(
-    deps: WorkerDeps, batch_key: UUID, *, has_called: bool, lane: Lane | None = None
-) -> None:
-    """Ring for the next look at a key, where something of it waits. A lane that was just read is not read again.
+async def ring_after(deps: WorkerDeps, batch_key: UUID, answer: Answer) -> Ring | None:
+    """Say when to look next at a key, where something of it waits. A lane that was just read is not read again.
 
     What is put off, such as a batch between attempts, must not keep new items of its key waiting. Only a hold does,
     and an open window, which they prolong. A key that waits for a place among the calls at once may have the one that
     its own call has just left.
 
     Raises:
-        Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
+        DatabaseUnavailable: PostgreSQL does not answer.
     """
-    if lane is None:
-        lane = await look_at(deps, batch_key)
+    lane = answer.lane or await look_at(deps, batch_key)
     put_off_to = _put_off_to(lane)
     closes_at = _closing(lane, deps)
     moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
     if not moments:
-        return
-    if has_called and lane.held_for is WaitReason.CONCURRENCY and min(moments) <= lane.now:
-        await deps.doorbells.ring_at_once(batch_key)
-        return
+        return None
+    if answer.has_called and lane.held_for is WaitReason.CONCURRENCY and min(moments) <= lane.now:
+        return Ring.at_once(batch_key)
     moment = max(min(moments), lane.held_until or lane.now)
     if moment == put_off_to and moment != closes_at and moment > lane.now:
-        await deps.doorbells.ring_later(batch_key, delay=moment - lane.now)
-    else:
-        await deps.doorbells.ring(batch_key, delay=moment - lane.now)
+        return Ring.later(batch_key, delay=moment - lane.now)
+    return Ring(batch_key=batch_key, delay=moment - lane.now)
 
 
 def _put_off_to(lane: Lane) -> datetime | None:

@@ -18,7 +18,7 @@ from service.core.errors import QueueUnavailable
 from service.core.place import Place
 from service.core.telemetry import LogEvent
 from service.flow.windows import Windows
-from service.gateways.queue import Doorbells, Ring
+from service.gateways.doorbells import Doorbells, Ring
 
 #: Who is first rings at once; then notes are gathered for this long.
 _GATHER_SECONDS = 0.02

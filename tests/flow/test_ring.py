@@ -16,7 +16,8 @@ from service.core.workspaces import OwnSettings
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
 from service.flow.windows import ReadWindows, Windows
-from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis
+from service.gateways.doorbells import Doorbells, Ring
+from service.gateways.queue import DOORBELL_QUEUE, open_redis
 from tests.support.waiting import eventually
 
 KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
@@ -176,7 +177,7 @@ async def test_more_than_a_batch_at_once_rings_at_once(redis_url: str, items: in
 async def test_a_look_far_away_keeps_nobody_from_ringing(redis_url: str) -> None:
     """A doorbell for a later time is not taken for the one that a new item needs."""
     async with ringing(redis_url, quiet=0.5) as bell:
-        await bell.doorbells.ring_later(KEY, delay=timedelta(hours=1))
+        await bell.doorbells.ring_all([Ring.later(KEY, delay=timedelta(hours=1))])
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 2))
 
@@ -187,7 +188,7 @@ async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> N
     """A doorbell for a later time can be brought forward, and is not put off again."""
     async with ringing(redis_url) as bell:
         for minutes in (60, 5, 30):
-            await bell.doorbells.ring_later(KEY, delay=timedelta(minutes=minutes))
+            await bell.doorbells.ring_all([Ring.later(KEY, delay=timedelta(minutes=minutes))])
         waiting = await bell.waiting()
 
         assert [round(seconds / 60) for seconds in waiting.values()] == [5]

@@ -11,17 +11,8 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 
 from service.core.errors import QueueUnavailable
-from service.gateways.queue import (
-    BELLS_PER_KEY,
-    DOORBELL_QUEUE,
-    LOOK,
-    Doorbells,
-    Ring,
-    bell_id,
-    deserialize_job,
-    open_redis,
-    translated,
-)
+from service.gateways.doorbells import BELLS_PER_KEY, LOOK, Doorbells, Ring, bell_id
+from service.gateways.queue import DOORBELL_QUEUE, deserialize_job, open_redis, translated
 
 
 async def write_to_a_broken_connection() -> None:

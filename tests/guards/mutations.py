@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(
         guard="the last doorbell of a key is followed by a look",
         file="service/worker.py",
-        old="if not (answer.has_more or is_last):",
-        new="if not answer.has_more:",
+        old="if not bell.is_last:",
+        new="if answer is not None:",
         test="tests/flow/test_batch.py::test_after_the_last_doorbell_of_a_key_there_is_a_look_whatever_its_settlement_saw",
     ),
     Mutation(
