@@ -24,7 +24,7 @@ from service.flow.release import ClaimedBatch, release_batch
 from service.flow.ring import ring_now
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
-from service.gateways.doorbells import Ring
+from service.gateways.doorbells import PUT_OFF_WITHIN, Ring
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
 from service.gateways.store import claiming, lanes, progress, unknown_commits
@@ -263,16 +263,20 @@ async def ring_after(deps: WorkerDeps, batch_key: UUID, answer: Answer) -> Ring 
     """
     lane = answer.lane or await look_at(deps, batch_key)
     put_off_to = _put_off_to(lane)
-    closes_at = _closing(lane, deps)
-    moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
+    window = _open_window(lane, deps)
+    moments = [moment for moment in (put_off_to, window.until if window else None) if moment is not None]
     if not moments:
         return None
     if answer.has_called and lane.held_for is WaitReason.CONCURRENCY and min(moments) <= lane.now:
         return Ring.at_once(batch_key)
     moment = max(min(moments), lane.held_until or lane.now)
-    if moment == put_off_to and moment != closes_at and moment > lane.now:
-        return Ring.later(batch_key, delay=moment - lane.now)
-    return Ring(batch_key=batch_key, delay=moment - lane.now)
+    delay = moment - lane.now
+    if window is not None and moment == window.until:
+        latest = min(window.latest, put_off_to or window.latest) - lane.now
+        return Ring(batch_key=batch_key, delay=delay, latest=min(latest, PUT_OFF_WITHIN))
+    if moment == put_off_to and moment > lane.now:
+        return Ring.later(batch_key, delay=delay)
+    return Ring(batch_key=batch_key, delay=delay)
 
 
 def _put_off_to(lane: Lane) -> datetime | None:
@@ -281,12 +285,12 @@ def _put_off_to(lane: Lane) -> datetime | None:
     return min((moment for moment in (*sent, lane.refused_from) if moment is not None), default=None)
 
 
-def _closing(lane: Lane, deps: WorkerDeps) -> datetime | None:
+def _open_window(lane: Lane, deps: WorkerDeps) -> KeepOpen | None:
     """Tell when the window over what waits closes; None where nothing waits, or what waits is paused."""
     if lane.waiting is None or lane.is_paused:
         return None
     match decide_window(lane.waiting, lane.window(deps.settings.window), now=lane.now):
         case Close():
-            return lane.now
-        case KeepOpen(until=until):
-            return until
+            return KeepOpen(until=lane.now, latest=lane.now)
+        case KeepOpen() as window:
+            return window

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -35,13 +35,13 @@ _LONGEST_ANSWER_MS = 86_400_000
 #: any more. It writes what `enqueue_job` of arq writes, and forgets what `finish_job` does.
 #:
 #: Of a key the first doorbell that is not being answered is rung; one that waits is put back into the queue, should
-#: only that be lost. A result, which a doorbell has not, or an answering without an end was not written by arq, and
-#: would keep the doorbell silent for ever.
+#: only that be lost. It is put off where both the ring and its job say until when, unless it is due. A result, which a
+#: doorbell has not, or an answering without an end was not written by arq, and would keep the doorbell silent for ever.
 _RING: LiteralString = """
 local queue = KEYS[1]
 local job_key, answering_key, result_key, retry_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local longest_answer = tonumber(ARGV[5])
-local channel, ended = ARGV[6], ARGV[7]
+local channel, ended, now = ARGV[6], ARGV[7], tonumber(ARGV[8])
 
 local function is_answered(id)
     local left = redis.call('PTTL', answering_key .. id)
@@ -65,10 +65,10 @@ end
 
 local function ring_first(key, first, last, sounds_at, lasts, job)
     for number = first, last do
-        local bell = ring(key .. ':' .. number, sounds_at, lasts, job)
-        if bell ~= 'answered' then return bell == 'rung' end
+        local id = key .. ':' .. number
+        local bell = ring(id, sounds_at, lasts, job)
+        if bell ~= 'answered' then return id, bell == 'rung' end
     end
-    return false
 end
 
 local function bring_forward(key, first, last, sounds_at)
@@ -77,26 +77,40 @@ local function bring_forward(key, first, last, sounds_at)
     end
 end
 
+local function put_off(id, sounds_at)
+    local job = redis.pcall('GET', job_key .. id)
+    local latest = type(job) == 'string' and tonumber(string.match(job, '"by":(%d+)'))
+    if latest and tonumber(redis.call('ZSCORE', queue, id)) > now then
+        redis.call('ZADD', queue, 'XX', 'GT', math.min(sounds_at, latest), id)
+    end
+end
+
 if ended ~= '' then
     redis.call('DEL', retry_key .. ended, answering_key .. ended, job_key .. ended)
     redis.call('ZREM', queue, ended)
 end
-local news = {}
-for at = 8, #ARGV, 7 do
-    local key, first, last, sounds_at, lasts, job, is_forward = unpack(ARGV, at, at + 6)
-    local is_new = ring_first(key, first, last, sounds_at, lasts, job)
-    if not is_new and is_forward == '1' then bring_forward(key, first, last, sounds_at) end
-    news[#news + 1] = is_new and 1 or 0
+local rung = {}
+for at = 9, #ARGV, 7 do
+    local key, first, last, sounds_at, lasts, job, how = unpack(ARGV, at, at + 6)
+    local id, is_new = ring_first(key, first, last, sounds_at, lasts, job)
+    if not is_new and how == 'forward' then bring_forward(key, first, last, sounds_at) end
+    if id and not is_new and how == 'later' then put_off(id, sounds_at) end
+    rung[#rung + 1] = is_new and 1 or 0
+    rung[#rung + 1] = id and math.floor(redis.call('ZSCORE', queue, id) - now) or 0
 end
 if channel ~= '' then redis.pcall('PUBLISH', channel, '') end
-return news
+return rung
 """
 #: Where those who listen hear at once of doorbells that sound now; others find them with their next poll.
 SOUNDS = "release:doorbells:sounds"
+#: A doorbell that many put off sounds all the same after that long: what it is for may have changed, which only a look
+#: can tell.
+PUT_OFF_WITHIN = timedelta(seconds=1)
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _RING_TIMEOUT_SECONDS = 2.0
 _NOW = timedelta(0)
+_MILLISECOND = timedelta(milliseconds=1)
 #: What arq puts before the id of a job.
 _NAMES = (job_key_prefix, in_progress_key_prefix, result_key_prefix, retry_key_prefix)
 
@@ -111,6 +125,8 @@ class Ring:
     delay: timedelta
     #: Whether a doorbell that waits already is brought forward to that moment.
     brings_forward: bool = False
+    #: How long the doorbell may be put off by others that say so too, and one that waits by this; None: not at all.
+    latest: timedelta | None = None
     #: Whether it is for what was put off: who rings meanwhile is heard in his own time, since of the other doorbells
     #: one that waits stands for all.
     is_for_later: bool = False
@@ -124,6 +140,16 @@ class Ring:
     def later(cls, batch_key: UUID, *, delay: timedelta) -> "Ring":
         """Wish for a look after a delay at what was put off, or earlier where that has been asked for."""
         return cls(batch_key=batch_key, delay=delay, brings_forward=True, is_for_later=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """What a ring has come to."""
+
+    #: False where a doorbell of the key waits already.
+    is_new: bool
+    #: After how long it sounds; not above zero where it does now, or where all are being answered.
+    waits: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +188,8 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        (is_new,) = await self.ring_all([Ring(batch_key=batch_key, delay=delay)])
-        return is_new
+        (rung,) = await self.ring_all([Ring(batch_key=batch_key, delay=delay)])
+        return rung.is_new
 
     async def ring_at_once(self, batch_key: UUID) -> bool:
         """Have a worker look at the key now, also where its doorbell was to wait; False where that was all.
@@ -171,11 +197,11 @@ class Doorbells:
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
         """
-        (is_new,) = await self.ring_all([Ring.at_once(batch_key)])
-        return is_new
+        (rung,) = await self.ring_all([Ring.at_once(batch_key)])
+        return rung.is_new
 
-    async def ring_all(self, rings: Sequence[Ring]) -> list[bool]:
-        """Ring for several keys in one trip to Redis; tell of each whether its doorbell is new.
+    async def ring_all(self, rings: Sequence[Ring]) -> list[Rung]:
+        """Ring for several keys in one trip to Redis.
 
         Raises:
             QueueUnavailable: Redis does not answer; the sweep will ring.
@@ -183,7 +209,10 @@ class Doorbells:
         with translated():
             async with asyncio.timeout(_RING_TIMEOUT_SECONDS):
                 found = await self._ring(keys=[DOORBELL_QUEUE], args=_arguments(rings))
-        return [bool(is_new) for is_new in found]
+        return [
+            Rung(is_new=is_new == 1, waits=_MILLISECOND * waits)
+            for is_new, waits in zip(found[::2], found[1::2], strict=True)
+        ]
 
     async def end(self, bell: Bell, ring: Ring | None) -> None:
         """Forget a doorbell that was answered, and ring for the next look in the same trip.
@@ -203,19 +232,33 @@ class Doorbells:
             return bool(await self._redis.set(_REMEMBERS, "1", nx=True))
 
 
-def _arguments(rings: Iterable[Ring], *, ended: str = "") -> _Words:
-    channel = SOUNDS if any(ring.delay <= _NOW for ring in rings) else ""
-    return (*_NAMES, _LONGEST_ANSWER_MS, channel, ended, *chain.from_iterable(map(_words_of, rings)))
-
-
-def _words_of(ring: Ring) -> _Words:
-    """Return what the script is told of a ring: the job, its moment, and which doorbells of the key it may be."""
+def _arguments(rings: Sequence[Ring], *, ended: str = "") -> _Words:
     now = now_ms()
-    defer_ms = max(ring.delay, _NOW) // timedelta(milliseconds=1)
-    job = arq_job(LOOK, (ring.batch_key.hex,), {}, None, now, serializer=serialize_job)
+    channel = SOUNDS if any(ring.delay <= _NOW for ring in rings) else ""
+    words = chain.from_iterable(_words_of(ring, now) for ring in rings)
+    return (*_NAMES, _LONGEST_ANSWER_MS, channel, ended, now, *words)
+
+
+def _words_of(ring: Ring, now: int) -> _Words:
+    """Return what the script is told of a ring: the job, its moment, and which doorbells of the key it may be."""
+    defer_ms = max(ring.delay, _NOW) // _MILLISECOND
     lasts = defer_ms + expires_extra_ms
     first, last = (_LATER_BELL, _LATER_BELL) if ring.is_for_later else (0, BELLS_PER_KEY - 1)
-    return _stem(ring.batch_key), first, last, now + defer_ms, lasts, job, int(ring.brings_forward)
+    return _stem(ring.batch_key), first, last, now + defer_ms, lasts, _job_of(ring, now), _how(ring)
+
+
+def _job_of(ring: Ring, now: int) -> bytes:
+    """Write the job as arq would, and beside its members until when it may be put off."""
+    latest = {} if ring.latest is None else {"by": now + ring.latest // _MILLISECOND}
+    return arq_job(
+        LOOK, (ring.batch_key.hex,), {}, None, now, serializer=lambda job: serialize_job(job | latest)
+    )
+
+
+def _how(ring: Ring) -> str:
+    if ring.brings_forward:
+        return "forward"
+    return "" if ring.latest is None else "later"
 
 
 def bell_id(batch_key: UUID, number: int) -> str:

@@ -1,6 +1,6 @@
 """The waker on a real Valkey: one doorbell a key, in time, whatever else happens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -133,6 +133,26 @@ async def test_an_item_after_a_doorbell_that_sounded_early_is_not_forgotten(redi
         waiting = await eventually(bell.waiting, within=1.0)
 
     assert len(waiting) == 1
+
+
+async def test_newcomers_put_the_doorbell_off(redis_url: str) -> None:
+    """It sounds the quiet time after the last of them, so that nobody looks at an open window in vain."""
+
+    async def sounds_in() -> float:
+        return min((await bell.waiting()).values(), default=9.0)
+
+    async with ringing(redis_url, quiet=0.6, linger=60.0) as bell:
+        for _ in range(3):
+            bell.waker.note(KEY, PLACE, items=1)
+            await eventually(lambda: is_within(sounds_in, 0.3), every=0.01)
+            bell.waker.note(KEY, PLACE, items=1)
+            await eventually(lambda: is_within(sounds_in, 0.6, 0.32), every=0.01)
+
+        assert len(await bell.waiting()) == 1
+
+
+async def is_within(sounds_in: Callable[[], Awaitable[float]], most: float, least: float = 0.0) -> bool:
+    return least < await sounds_in() <= most
 
 
 async def test_redis_may_go_and_come_back(own_valkey: EmbeddedValkey) -> None:
