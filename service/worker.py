@@ -38,7 +38,7 @@ from service.flow.intake import Intake, open_intake
 from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
 from service.flow.sweep import run_sweeps
-from service.gateways.doorbell_worker import DoorbellWorker, End, listen
+from service.gateways.doorbell_worker import DoorbellWorker, End, Sounds
 from service.gateways.doorbells import Bell, Ring
 from service.gateways.queue import deserialize_job, serialize_job
 from service.gateways.queue_worker import SafeWorker
@@ -135,7 +135,7 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
     pulse = Pulse(deps.settings.sweep_period)
-    bell = asyncio.Event()
+    sounds = Sounds()
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
         running(
@@ -143,20 +143,20 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             run_reconciles(deps),
             run_audits(deps),
             run_operations(deps, intake),
-            listen(deps.redis, bell),
+            sounds.listen(deps.redis),
         ),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(
-            supervise(lambda: doorbell_worker(deps, arq_redis, bell), drain, deps.settings.grace),
+            supervise(lambda: doorbell_worker(deps, arq_redis, sounds), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
         )
 
 
-def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, bell: asyncio.Event) -> SafeWorker:
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, sounds: Sounds) -> SafeWorker:
     """Build the arq worker that answers doorbells."""
     return DoorbellWorker(
-        bell=bell,
+        sounds=sounds,
         answer=partial(look, deps),
         max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,
         job_timeout=longest_look(deps.settings),

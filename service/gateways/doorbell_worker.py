@@ -11,7 +11,7 @@ from arq.constants import in_progress_key_prefix
 from arq.worker import func
 from redis.exceptions import RedisError
 
-from service.gateways.doorbells import LOOK, SOUNDS, Bell, Doorbells, Ring
+from service.gateways.doorbells import LOOK, SOON, SOUNDS, Bell, Doorbells, Ring
 from service.gateways.queue import DOORBELL_QUEUE
 from service.gateways.queue_worker import SafeWorker
 
@@ -22,6 +22,34 @@ End: TypeAlias = Callable[[Ring | None], Awaitable[None]]
 Answer: TypeAlias = Callable[[Bell, End], Awaitable[None]]
 
 
+class Sounds:
+    """Listens for doorbells that sound soon."""
+
+    def __init__(self) -> None:
+        #: Is set by each sound; whoever waits for one clears it.
+        self.has_sounded = asyncio.Event()
+        #: Whether a sound was heard on the connection of this moment.
+        self.is_heard = False
+
+    async def listen(self, redis: ArqRedis) -> None:
+        """Listen until cancelled; while Redis is away nothing is heard."""
+        while True:
+            try:
+                await self._listen(redis)
+            except (RedisError, OSError, RuntimeError):
+                self.is_heard = False
+                await asyncio.sleep(_LISTEN_SECONDS)
+
+    async def _listen(self, redis: ArqRedis) -> None:
+        async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+            await channel.subscribe(SOUNDS)
+            await redis.publish(SOUNDS, "")  # who does not hear that will hear nobody
+            while True:
+                if await channel.get_message(timeout=_LISTEN_SECONDS) is not None:
+                    self.is_heard = True
+                    self.has_sounded.set()
+
+
 class DoorbellWorker(SafeWorker):
     """Answers doorbells as arq does jobs: a job that is cut off is done again, and so is that of a dead worker.
 
@@ -29,11 +57,15 @@ class DoorbellWorker(SafeWorker):
     of times. What is no doorbell goes arq's own way.
     """
 
-    def __init__(self, *, answer: Answer, **settings: Any) -> None:  # noqa: ANN401 - arq's own
+    def __init__(self, *, answer: Answer, sounds: Sounds, **settings: Any) -> None:  # noqa: ANN401 - arq's own
         super().__init__(
-            functions=[func(self._ring_for, name=LOOK, keep_result=0)], queue_name=DOORBELL_QUEUE, **settings
+            functions=[func(self._ring_for, name=LOOK, keep_result=0)],
+            queue_name=DOORBELL_QUEUE,
+            bell=sounds.has_sounded,
+            **settings,
         )
         self._answer = answer
+        self._sounds = sounds
         self._doorbells = Doorbells(self.pool)
 
     async def _ring_for(self, ctx: dict[str, Any], key: str) -> None:  # noqa: ARG002 - arq names it
@@ -52,15 +84,9 @@ class DoorbellWorker(SafeWorker):
         else:
             self.jobs_complete += 1
 
-
-async def listen(redis: ArqRedis, bell: asyncio.Event) -> None:
-    """Set the event when a doorbell sounds, until cancelled; while Redis is away nothing does."""
-    while True:
-        try:
-            async with redis.pubsub(ignore_subscribe_messages=True) as channel:
-                await channel.subscribe(SOUNDS)
-                while True:
-                    if await channel.get_message(timeout=_LISTEN_SECONDS) is not None:
-                        bell.set()
-        except (RedisError, OSError, RuntimeError):
-            await asyncio.sleep(_LISTEN_SECONDS)
+    def _pause(self) -> timedelta:
+        """Poll when the next doorbell is due; one that is to sound sooner is heard."""
+        usual = super()._pause()
+        if not self._sounds.is_heard or self.job_counter >= self.max_jobs:
+            return usual
+        return max(usual, min(self._due_in or SOON, SOON))

@@ -42,6 +42,7 @@ local queue = KEYS[1]
 local job_key, answering_key, result_key, retry_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local longest_answer = tonumber(ARGV[5])
 local channel, ended, now = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local soon = now + tonumber(ARGV[9])
 
 local function is_answered(id)
     local left = redis.call('PTTL', answering_key .. id)
@@ -90,19 +91,23 @@ if ended ~= '' then
     redis.call('ZREM', queue, ended)
 end
 local rung = {}
-for at = 9, #ARGV, 7 do
+local is_heard = false
+for at = 10, #ARGV, 7 do
     local key, first, last, sounds_at, lasts, job, how = unpack(ARGV, at, at + 6)
     local id, is_new = ring_first(key, first, last, sounds_at, lasts, job)
     if not is_new and how == 'forward' then bring_forward(key, first, last, sounds_at) end
+    if (is_new or how == 'forward') and tonumber(sounds_at) <= soon then is_heard = true end
     if id and not is_new and how == 'later' then put_off(id, sounds_at) end
     rung[#rung + 1] = is_new and 1 or 0
     rung[#rung + 1] = id and math.floor(redis.call('ZSCORE', queue, id) - now) or 0
 end
-if channel ~= '' then redis.pcall('PUBLISH', channel, '') end
+if is_heard then redis.pcall('PUBLISH', channel, '') end
 return rung
 """
-#: Where those who listen hear at once of doorbells that sound now; others find them with their next poll.
+#: Where those who listen hear at once of doorbells that sound soon; others find them with their next poll.
 SOUNDS = "release:doorbells:sounds"
+#: Those who listen poll at least as often.
+SOON = timedelta(milliseconds=100)
 #: A doorbell that many put off sounds all the same after that long: what it is for may have changed, which only a look
 #: can tell.
 PUT_OFF_WITHIN = timedelta(seconds=1)
@@ -234,9 +239,8 @@ class Doorbells:
 
 def _arguments(rings: Sequence[Ring], *, ended: str = "") -> _Words:
     now = now_ms()
-    channel = SOUNDS if any(ring.delay <= _NOW for ring in rings) else ""
     words = chain.from_iterable(_words_of(ring, now) for ring in rings)
-    return (*_NAMES, _LONGEST_ANSWER_MS, channel, ended, now, *words)
+    return (*_NAMES, _LONGEST_ANSWER_MS, SOUNDS, ended, now, SOON // _MILLISECOND, *words)
 
 
 def _words_of(ring: Ring, now: int) -> _Words:

@@ -40,7 +40,8 @@ for at = 1, #due, 2 do
         taken[#taken + 1] = string.format('%.0f', score)
     end
 end
-return taken
+local next = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+return {next and math.ceil(math.min(next - now, 1e9)) or false, taken}
 """
 
 #: Is told of each entry that is not run, before it is dropped; raises ``Unavailable`` where it has to stay.
@@ -62,6 +63,8 @@ class SafeWorker(Worker):
     ) -> None:
         super().__init__(poll_delay=0, **settings)
         self._poll_delay = poll_delay
+        #: When the next entry will be due, seen from the last poll; None where none is known.
+        self._due_in: timedelta | None = None
         #: Is set when something may have come; the poll cannot wait for that.
         self._bell = bell or asyncio.Event()
         self._on_stranger = on_stranger
@@ -78,12 +81,14 @@ class SafeWorker(Worker):
 
     async def _start_what_is_due(self) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
+        self._due_in = None
         room = self.max_jobs - self.job_counter
         if not self.allow_pick_jobs or room <= 0:
             return
         lasts = int(self.in_progress_timeout_s * 1000)
         arguments = (room, self.queue_read_limit, now_ms(), lasts, in_progress_key_prefix)
-        taken = await self._take(keys=[self.queue_name], args=arguments)
+        due_in, taken = await self._take(keys=[self.queue_name], args=arguments)
+        self._due_in = None if due_in is None else timedelta(milliseconds=due_in)
         for job_id, due in zip(taken[::2], taken[1::2], strict=True):
             if not is_text(job_id):
                 await self._drop_unreadable(job_id)
@@ -172,11 +177,15 @@ class SafeWorker(Worker):
 
     async def _poll_iteration(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_delay.total_seconds()):
+            async with asyncio.timeout(self._pause().total_seconds()):
                 await self._bell.wait()
         self._bell.clear()
         async with self._between_polls:
             await self._poll_safely()
+
+    def _pause(self) -> timedelta:
+        """Tell after how long to poll again, where nothing is heard."""
+        return self._poll_delay
 
     async def _poll_safely(self) -> None:
         try:

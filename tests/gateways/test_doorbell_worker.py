@@ -1,7 +1,7 @@
 """What becomes of a doorbell in the worker that answers it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
 from service.background import running
-from service.gateways.doorbell_worker import Answer, DoorbellWorker, End, listen
+from service.gateways.doorbell_worker import Answer, DoorbellWorker, End, Sounds
 from service.gateways.doorbells import LOOK, SOUNDS, Bell, Doorbells, Ring, bell_id
 from service.gateways.queue import DOORBELL_QUEUE, deserialize_job, now_ms, open_redis, serialize_job
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ async def answering(
     redis: ArqRedis,
     answer: Answer,
     *,
-    bell: asyncio.Event | None = None,
+    sounds: Sounds | None = None,
     poll_delay: timedelta = timedelta(seconds=0.01),
 ) -> AsyncIterator[DoorbellWorker]:
     """Answer doorbells beside the block."""
@@ -33,7 +33,7 @@ async def answering(
         redis_pool=redis,
         handle_signals=False,
         poll_delay=poll_delay,
-        bell=bell,
+        sounds=sounds or Sounds(),
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
     )
@@ -62,7 +62,7 @@ async def is_listened_to(redis: ArqRedis) -> bool:
 async def test_a_doorbell_that_sounds_now_is_heard_before_the_next_poll(redis_url: str) -> None:
     """Also after the connection on which the worker listens was cut."""
     answered: asyncio.Queue[UUID] = asyncio.Queue()
-    bell = asyncio.Event()
+    sounds = Sounds()
 
     async def answer(sounding: Bell, end: End) -> None:
         await end(None)
@@ -70,8 +70,8 @@ async def test_a_doorbell_that_sounds_now_is_heard_before_the_next_poll(redis_ur
 
     async with (
         open_client(redis_url) as redis,
-        running(listen(redis, bell)),
-        answering(redis, answer, bell=bell, poll_delay=timedelta(seconds=60)),
+        running(sounds.listen(redis)),
+        answering(redis, answer, sounds=sounds, poll_delay=timedelta(seconds=60)),
     ):
         for key in (UUID(int=1), UUID(int=2)):
             await eventually(lambda: is_listened_to(redis), what="a listener")
@@ -127,3 +127,42 @@ async def test_a_job_that_asks_for_a_look_under_an_id_of_its_own_rings(redis_url
         await redis.enqueue_job(LOOK, KEY.hex, _job_id="mine", _queue_name=DOORBELL_QUEUE)
 
         assert await answered.get() == KEY
+
+
+async def test_a_worker_that_hears_doorbells_polls_seldom_and_in_time(redis_url: str) -> None:
+    """Ten times a second where nobody rings, and when a doorbell is due that was rung for a moment later."""
+    sounds = Sounds()
+    answered: asyncio.Queue[float] = asyncio.Queue()
+
+    async def answer(_sounding: Bell, end: End) -> None:
+        answered.put_nowait(asyncio.get_running_loop().time())
+        await end(None)
+
+    async with (
+        open_client(redis_url) as redis,
+        running(sounds.listen(redis)),
+        answering(redis, answer, sounds=sounds, poll_delay=timedelta(milliseconds=1)) as worker,
+    ):
+        await eventually(lambda: sounds.is_heard)
+        polls = count_polls(worker)
+        await asyncio.sleep(0.5)  # as long as nobody rings
+        idle = polls()
+        rung_at = asyncio.get_running_loop().time()
+        await Doorbells(redis).ring(KEY, delay=timedelta(milliseconds=50))
+        waited = await answered.get() - rung_at
+
+    assert idle <= 6
+    assert 0.04 < waited < 0.5
+
+
+def count_polls(worker: DoorbellWorker) -> Callable[[], int]:
+    polls = 0
+    poll = worker.heart_beat
+
+    async def counted() -> None:
+        nonlocal polls
+        polls += 1
+        await poll()
+
+    worker.heart_beat = counted  # type: ignore[method-assign]
+    return lambda: polls
