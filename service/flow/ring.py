@@ -21,8 +21,10 @@ from service.core.telemetry import LogEvent
 from service.flow.windows import Windows
 from service.gateways.doorbells import PUT_OFF_WITHIN, Doorbells, Ring
 
-#: Who is first rings at once; then notes are gathered for this long.
-_GATHER_SECONDS = 0.02
+#: Who is first rings at once; then notes are gathered for so many times as long as the ring took, so that with more to
+#: do more share a trip.
+_GATHERED_FOR = 8
+_LONGEST_GATHER_SECONDS = 0.02
 #: Keys that are rung for in one trip to Redis: it does nothing else meanwhile.
 _RINGS_AT_ONCE = 256
 #: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
@@ -59,8 +61,13 @@ class _Note:
 
 async def ring_now(doorbells: Doorbells, batch_key: UUID) -> None:
     """Have a worker look at a key now; where Redis is away, the sweep will ring."""
+    await ring_if_possible(doorbells, Ring(batch_key=batch_key, delay=timedelta(0)))
+
+
+async def ring_if_possible(doorbells: Doorbells, ring: Ring) -> None:
+    """Ring; where Redis is away, the sweep will."""
     try:
-        await doorbells.ring(batch_key, delay=timedelta(0))
+        await doorbells.ring_all([ring])
     except QueueUnavailable as error:
         log.warning(LogEvent.BELL_LOST, reason=str(error))
 
@@ -100,11 +107,12 @@ class Waker:
         while True:
             await self._has_notes.wait()
             await asyncio.sleep(max(0.0, next_at - clock()))
-            next_at = clock() + _GATHER_SECONDS
+            began_at = clock()
             self._has_notes.clear()
             noted, self._noted = self._noted, {}
             await self._ring_all(noted)
             self._forget_old_bells()
+            next_at = began_at + min(_GATHERED_FOR * (clock() - began_at), _LONGEST_GATHER_SECONDS)
 
     async def _ring_all(self, noted: Mapping[UUID, _Note]) -> None:
         await self.windows.refresh()
