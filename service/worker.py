@@ -33,10 +33,12 @@ from service.deps import (
 from service.doors.queue import RELEASE_REQUEST, reject_stranger, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
-from service.flow.batch import Answer, answer_doorbell, ring_after
+from service.flow.batch import answer_doorbell
 from service.flow.intake import Intake, open_intake
+from service.flow.next_look import Answer, ring_after
 from service.flow.operations import run_operations
 from service.flow.reconcile import run_reconciles
+from service.flow.ring import ring_if_possible
 from service.flow.sweep import run_sweeps
 from service.gateways.doorbell_worker import DoorbellWorker, End, Sounds
 from service.gateways.doorbells import Bell, Ring
@@ -224,12 +226,8 @@ async def look_again(deps: WorkerDeps, bell: Bell, answer: Answer, end: End) -> 
         return
     await end(None)
     ring = await next_ring(deps, bell.batch_key, replace(answer, lane=None))
-    if ring is None:
-        return
-    try:
-        await deps.doorbells.ring_all([ring])
-    except Unavailable as error:
-        log.warning(LogEvent.BELL_LOST, reason=str(error))
+    if ring is not None:
+        await ring_if_possible(deps.doorbells, ring)
 
 
 async def next_ring(deps: WorkerDeps, batch_key: UUID, answer: Answer) -> Ring | None:

@@ -12,7 +12,8 @@ from service.core.errors import DatabaseUnavailable
 from service.core.model import ClosedBy, WaitReason
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
-from service.flow.batch import Answer, Due, answer_doorbell, claim_batch, ring_after
+from service.flow.batch import Due, answer_doorbell, claim_batch
+from service.flow.next_look import Answer, ring_after
 from service.gateways.doorbells import BELLS_PER_KEY, Bell, bell_id
 from service.gateways.limits import Asking
 from service.gateways.queue import DOORBELL_QUEUE, now_ms
