@@ -35,8 +35,9 @@ _LONGEST_ANSWER_MS = 86_400_000
 #: any more. It writes what `enqueue_job` of arq writes, and forgets what `finish_job` does.
 #:
 #: Of a key the first doorbell that is not being answered is rung; one that waits is put back into the queue, should
-#: only that be lost. It is put off where both the ring and its job say until when, unless it is due. A result, which a
-#: doorbell has not, or an answering without an end was not written by arq, and would keep the doorbell silent for ever.
+#: only that be lost. For an open window it is the first that waits, so that there are not two for it, and that is put
+#: off where both the ring and its job say until when, unless it is due. A result, which a doorbell has not, or an
+#: answering without an end was not written by arq, and would keep the doorbell silent for ever.
 _RING: LiteralString = """
 local queue = KEYS[1]
 local job_key, answering_key, result_key, retry_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -72,6 +73,14 @@ local function ring_first(key, first, last, sounds_at, lasts, job)
     end
 end
 
+local function first_waiting(key, first, last)
+    for number = first, last do
+        local id = key .. ':' .. number
+        if redis.call('EXISTS', job_key .. id) > 0 and not is_answered(id) then return number end
+    end
+    return first
+end
+
 local function bring_forward(key, first, last, sounds_at)
     for number = first, last do
         redis.call('ZADD', queue, 'XX', 'LT', sounds_at, key .. ':' .. number)
@@ -94,6 +103,7 @@ local rung = {}
 local is_heard = false
 for at = 10, #ARGV, 7 do
     local key, first, last, sounds_at, lasts, job, how = unpack(ARGV, at, at + 6)
+    if how == 'later' then first = first_waiting(key, first, last) end
     local id, is_new = ring_first(key, first, last, sounds_at, lasts, job)
     if not is_new and how == 'forward' then bring_forward(key, first, last, sounds_at) end
     if (is_new or how == 'forward') and tonumber(sounds_at) <= soon then is_heard = true end

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 
 from service.core.errors import QueueUnavailable
-from service.gateways.doorbells import BELLS_PER_KEY, LOOK, Doorbells, Ring, bell_id
+from service.gateways.doorbells import BELLS_PER_KEY, LOOK, Bell, Doorbells, Ring, bell_id
 from service.gateways.queue import DOORBELL_QUEUE, deserialize_job, open_redis, translated
 
 
@@ -136,6 +136,19 @@ async def test_a_doorbell_that_is_due_is_not_put_off(redis: ArqRedis) -> None:
     (rung,) = await doorbells.ring_all([window_of(key, 60, latest=90)])
 
     assert rung.waits <= timedelta(0)
+
+
+async def test_an_open_window_has_one_doorbell(redis: ArqRedis) -> None:
+    """Of two looks at once the second one that ends finds the doorbell that the first one rang."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    await doorbells.ring(key, delay=timedelta(0))
+    await redis.psetex(in_progress_key_prefix + bell_id(key, 0), 60_000, b"1")
+    await doorbells.ring_all([window_of(key, 30, latest=90)])
+    bell = Bell.of(bell_id(key, 0))
+    assert bell is not None
+    await doorbells.end(bell, window_of(key, 40, latest=90))
+
+    assert await redis.zrange(DOORBELL_QUEUE, 0, -1) == [bell_id(key, 1).encode()]
 
 
 def window_of(key: UUID, seconds: int, *, latest: int | None) -> Ring:
