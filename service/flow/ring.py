@@ -29,6 +29,8 @@ _LONGEST_GATHER_SECONDS = 0.02
 _RINGS_AT_ONCE = 256
 #: Doorbells that could not be rung are rung again after this long, so that Redis' return is noticed soon.
 _RING_AGAIN_SECONDS = 0.5
+#: A window may have become shorter since it was read, and only a look knows; so the first is no later than that.
+_FIRST_LOOK_WITHIN = timedelta(seconds=1)
 #: Of the time until a doorbell sounds: then it is put off for what came since, before it does.
 _BELL_LASTS = 0.75
 #: Bells are looked through for old ones this often.
@@ -76,10 +78,16 @@ class Waker:
     """Rings each key once for all its notes of a moment."""
 
     def __init__(
-        self, doorbells: Doorbells, windows: Windows, *, first_look_within: timedelta = PUT_OFF_WITHIN
+        self,
+        doorbells: Doorbells,
+        windows: Windows,
+        *,
+        first_look_within: timedelta = _FIRST_LOOK_WITHIN,
+        put_off_within: timedelta = PUT_OFF_WITHIN,
     ) -> None:
         self._doorbells = doorbells
         self._first_look_within = first_look_within
+        self._put_off_within = put_off_within
         self.windows = windows
         self._bells: dict[UUID, _Bell] = {}
         self._noted: dict[UUID, _Note] = {}
@@ -146,9 +154,8 @@ class Waker:
 
     def _open(self, batch_key: UUID, window: Window, *, since: float) -> Ring:
         """Ring for the end of a window into which the last item came some seconds ago; newcomers put it off."""
-        within = self._first_look_within
-        delay = min(window.quiet - timedelta(seconds=since), within)
-        return Ring(batch_key=batch_key, delay=delay, latest=min(window.linger, within))
+        delay = min(window.quiet - timedelta(seconds=since), self._first_look_within)
+        return Ring(batch_key=batch_key, delay=delay, latest=min(window.linger, self._put_off_within))
 
     def _note_rung(self, bell: _Bell, ring: Ring, *, waits: timedelta, at: float) -> None:
         """Remember until when the doorbell surely waits; one that sounds at once waits for nobody."""

@@ -118,9 +118,9 @@ return rung
 SOUNDS = "release:doorbells:sounds"
 #: Those who listen poll at least as often.
 SOON = timedelta(milliseconds=100)
-#: A doorbell that many put off sounds all the same after that long: what it is for may have changed, which only a look
-#: can tell.
-PUT_OFF_WITHIN = timedelta(seconds=1)
+#: A doorbell that many put off sounds all the same after that long: the window may have become shorter, or the batch
+#: may be full of what came through several processes, which only a look can tell.
+PUT_OFF_WITHIN = timedelta(seconds=0.5)
 #: Set in a Redis that has not lost its memory since somebody looked.
 _REMEMBERS = "release:doorbells:remembers"
 _RING_TIMEOUT_SECONDS = 2.0

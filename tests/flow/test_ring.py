@@ -1,6 +1,6 @@
 """The waker on a real Valkey: one doorbell a key, in time, whatever else happens."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -43,6 +43,11 @@ class Bell:
         entries = await self._redis.zrange(DOORBELL_QUEUE, 0, -1, withscores=True)
         return {job_id.decode(): (score - now_ms) / 1000 for job_id, score in entries}
 
+    async def moments(self) -> dict[str, float]:
+        """Return the doorbells on the queue, and when they sound."""
+        entries = await self._redis.zrange(DOORBELL_QUEUE, 0, -1, withscores=True)
+        return {job_id.decode(): score for job_id, score in entries}
+
     async def consume(self) -> None:
         """Take every doorbell off, as a worker does that has answered it."""
         for job_id in await self.waiting():
@@ -57,12 +62,16 @@ async def ringing(
     quiet: float = 0.5,
     linger: float = 2.0,
     read: ReadWindows = no_own_windows,
-    first_look_within: timedelta = timedelta(hours=2),
+    **within: timedelta,
 ) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
     doorbells = Doorbells(redis)
-    waker = Waker(doorbells, Windows(window, read=read), first_look_within=first_look_within)
+    waker = Waker(
+        doorbells,
+        Windows(window, read=read),
+        **{"first_look_within": timedelta(hours=2), **within},
+    )
     bell = Bell(redis, doorbells, waker)
     try:
         async with running(bell.waker.run()):
@@ -137,22 +146,17 @@ async def test_an_item_after_a_doorbell_that_sounded_early_is_not_forgotten(redi
 
 async def test_newcomers_put_the_doorbell_off(redis_url: str) -> None:
     """It sounds the quiet time after the last of them, so that nobody looks at an open window in vain."""
+    async with ringing(redis_url, quiet=2.0, linger=3600.0, put_off_within=timedelta(hours=1)) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        (first,) = (await eventually(bell.moments)).values()
 
-    async def sounds_in() -> float:
-        return min((await bell.waiting()).values(), default=9.0)
+        bell.waker.note(KEY, PLACE, items=1)
 
-    async with ringing(redis_url, quiet=0.6, linger=60.0) as bell:
-        for _ in range(3):
-            bell.waker.note(KEY, PLACE, items=1)
-            await eventually(lambda: is_within(sounds_in, 0.3), every=0.01)
-            bell.waker.note(KEY, PLACE, items=1)
-            await eventually(lambda: is_within(sounds_in, 0.6, 0.32), every=0.01)
+        async def is_put_off() -> bool:
+            return min((await bell.moments()).values()) > first
 
-        assert len(await bell.waiting()) == 1
-
-
-async def is_within(sounds_in: Callable[[], Awaitable[float]], most: float, least: float = 0.0) -> bool:
-    return least < await sounds_in() <= most
+        await eventually(is_put_off)
+        assert len(await bell.moments()) == 1
 
 
 async def test_redis_may_go_and_come_back(own_valkey: EmbeddedValkey) -> None:
