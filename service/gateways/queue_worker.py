@@ -21,6 +21,7 @@ from service.gateways.queue import deserialize_job, is_refusal_of_a_key, now_ms
 #: Redis takes longer only where it hangs.
 _LONGEST_POLL_SECONDS = 1.0
 _PUT_OFF_MS = 1_000
+_FAR_MS = 1e9
 #: Takes the entries that are due and that nobody runs, up to a number of them: what arq's poll and ``start_jobs`` do
 #: with one trip to Redis and four more for each. An entry without a time of its own is due: arq would leave it lying at
 #: the head of the queue. Answers with pairs of an id and its time.
@@ -81,9 +82,8 @@ class SafeWorker(Worker):
 
     async def _start_what_is_due(self) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
-        self._due_in = None
         room = self.max_jobs - self.job_counter
-        if not self.allow_pick_jobs or room <= 0:
+        if not self.allow_pick_jobs or room <= 0 or not await self._is_any_due():
             return
         lasts = int(self.in_progress_timeout_s * 1000)
         arguments = (room, self.queue_read_limit, now_ms(), lasts, in_progress_key_prefix)
@@ -94,6 +94,14 @@ class SafeWorker(Worker):
                 await self._drop_unreadable(job_id)
             elif not self._is_running(job_id.decode()):
                 await self._run(job_id.decode(), int(due))
+
+    async def _is_any_due(self) -> bool:
+        """Look at the head of the queue, which costs Redis less than the script; those that run are there, too."""
+        if self.job_counter:
+            return True
+        head = await self.pool.zrange(self.queue_name, 0, 0, withscores=True)
+        self._due_in = _from_now(head[0][1]) if head else None
+        return self._due_in is not None and self._due_in <= timedelta(0)
 
     def _is_running(self, job_id: str) -> bool:
         """Tell whether this worker runs a job; Redis may have forgotten that, and arq would mix up the two."""
@@ -221,6 +229,11 @@ class SafeWorker(Worker):
 
     def _log_dropped(self, entry: str) -> None:
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
+
+
+def _from_now(moment_ms: float) -> timedelta:
+    """Return how long it is until a moment of the queue; what is far away is some days away."""
+    return timedelta(milliseconds=max(-_FAR_MS, min(moment_ms - now_ms(), _FAR_MS)))
 
 
 def complaint_about(raw: bytes | None, functions: Iterable[str]) -> tuple[EntryFault, str]:
