@@ -22,11 +22,12 @@ from service.core.telemetry import LogEvent
 from service.core.tracing import Tracer
 from service.gateways import migrate
 from service.gateways.access import open_vendor, vendor_config
+from service.gateways.doorbells import Doorbells
 from service.gateways.endings import Endings
 from service.gateways.metrics.lag import watch_lag
 from service.gateways.metrics.process import Metrics
 from service.gateways.permits import Permits
-from service.gateways.queue import Doorbells, open_redis, translated
+from service.gateways.queue import open_redis, translated
 from service.gateways.store.changes import Changes
 from service.gateways.store.database import Database, PoolSize
 from service.gateways.tracing import open_tracer

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -32,15 +33,19 @@ from service.deps import (
 from service.doors.queue import RELEASE_REQUEST, reject_stranger, release_request
 from service.doors.worker_health import Pulse, serve_health
 from service.flow.audit import run_audits
-from service.flow.batch import Answer, answer_doorbell, look_later
+from service.flow.batch import answer_doorbell
 from service.flow.intake import Intake, open_intake
+from service.flow.next_look import Answer, ring_after
 from service.flow.operations import run_operations
 from service.flow.prune import run_prunes
 from service.flow.reconcile import run_reconciles
+from service.flow.ring import ring_if_possible
 from service.flow.sweep import run_sweeps
 from service.flow.worker_signs import giving_signs
-from service.gateways.queue import DOORBELL_QUEUE, LOOK, deserialize_job, serialize_job
-from service.gateways.queue_worker import SafeWorker, is_last_bell, listen
+from service.gateways.doorbell_worker import DoorbellWorker, End, Sounds
+from service.gateways.doorbells import Bell, Ring
+from service.gateways.queue import deserialize_job, serialize_job
+from service.gateways.queue_worker import SafeWorker
 
 #: How often an idle worker asks Redis for what nobody has told it of.
 POLL_DELAY = timedelta(milliseconds=20)
@@ -134,7 +139,7 @@ async def _open_and_work(settings: Settings, credentials: Credentials | None, dr
 
 async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Drain) -> None:
     pulse = Pulse(deps.settings.sweep_period)
-    bell = asyncio.Event()
+    sounds = Sounds()
     async with (
         serve_health(deps, pulse, port=deps.settings.worker_http_port),
         giving_signs(deps, drain.requested),
@@ -144,27 +149,23 @@ async def _work(deps: WorkerDeps, intake: Intake, arq_redis: ArqRedis, drain: Dr
             run_audits(deps),
             run_operations(deps, intake),
             run_prunes(deps),
-            listen(deps.redis, bell),
+            sounds.listen(deps.redis),
         ),
     ):
         log.info(LogEvent.PROCESS_STARTED, process="worker", version=__version__, worker=deps.worker_name)
         await asyncio.gather(
-            supervise(lambda: doorbell_worker(deps, arq_redis, bell), drain, deps.settings.grace),
+            supervise(lambda: doorbell_worker(deps, arq_redis, sounds), drain, deps.settings.grace),
             supervise(lambda: queue_door_worker(deps, intake, arq_redis), drain, deps.settings.grace),
         )
 
 
-def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, bell: asyncio.Event) -> SafeWorker:
+def doorbell_worker(deps: WorkerDeps, redis: ArqRedis, sounds: Sounds) -> SafeWorker:
     """Build the arq worker that answers doorbells."""
-    timeout = deps.settings.call_timeout + AROUND_THE_CALL
-    return SafeWorker(
-        bell=bell,
-        functions=[func(look, name=LOOK, timeout=timeout, keep_result=0, max_tries=MAX_TRIES)],
-        queue_name=DOORBELL_QUEUE,
+    return DoorbellWorker(
+        sounds=sounds,
+        answer=partial(look, deps),
         max_jobs=deps.settings.vendor_concurrency + LOOKS_BESIDE_CALLS,
-        after_job_end=look_again,
-        ctx={"deps": deps},
-        job_timeout=timeout,
+        job_timeout=longest_look(deps.settings),
         **_common(redis, deps.settings),
     )
 
@@ -200,39 +201,48 @@ def _common(redis: ArqRedis, settings: Settings) -> dict[str, Any]:
     }
 
 
-async def look(ctx: dict[str, Any], key: str) -> None:
+def longest_look(settings: Settings) -> timedelta:
+    """Tell after how long a look is given up: a call is in it, and what is around that."""
+    return settings.call_timeout + AROUND_THE_CALL
+
+
+async def look(deps: WorkerDeps, bell: Bell, end: End) -> None:
     """Answer a doorbell; whatever goes wrong is logged, and the sweep rings again."""
-    deps: WorkerDeps = ctx["deps"]
-    ctx["batch_key"] = batch_key = UUID(hex=key)
-    structlog.contextvars.bind_contextvars(batch_key=key)
+    structlog.contextvars.bind_contextvars(batch_key=bell.batch_key.hex)
+    answer = Answer()
     try:
-        ctx["answer"] = await answer_doorbell(deps, batch_key)
+        async with asyncio.timeout(longest_look(deps.settings).total_seconds()):
+            answer = await answer_doorbell(deps, bell.batch_key)
     except Unavailable as error:
         log.warning(LogEvent.LOOK_FAILED, reason=str(error))
     except Exception:
         log.exception(LogEvent.LOOK_FAILED)
+    await look_again(deps, bell, answer, end)
 
 
-async def look_again(ctx: dict[str, Any]) -> None:
-    """Ring once more where work is left; arq has forgotten the answered doorbell by now, so the new one is taken.
+async def look_again(deps: WorkerDeps, bell: Bell, answer: Answer, end: End) -> None:
+    """Have the doorbell forgotten, and ring once more where work is left.
 
     Whoever rang meanwhile has found another doorbell, unless this one was the last that was free: then it looks anew.
-    An exception here would end arq's worker.
     """
-    deps: WorkerDeps = ctx["deps"]
-    batch_key = ctx.get("batch_key")
-    if batch_key is None:
+    if not bell.is_last:
+        await end(await next_ring(deps, bell.batch_key, answer) if answer.has_more else None)
         return
-    answer: Answer = ctx.get("answer", Answer())
-    is_last = is_last_bell(ctx["job_id"])
-    if not (answer.has_more or is_last):
-        return
+    await end(None)
+    ring = await next_ring(deps, bell.batch_key, replace(answer, lane=None))
+    if ring is not None:
+        await ring_if_possible(deps.doorbells, ring)
+
+
+async def next_ring(deps: WorkerDeps, batch_key: UUID, answer: Answer) -> Ring | None:
+    """Tell when to look next; where that is not known, the sweep will ring."""
     try:
-        await look_later(deps, batch_key, has_called=answer.has_called, lane=None if is_last else answer.lane)
+        return await ring_after(deps, batch_key, answer)
     except Unavailable as error:
         log.warning(LogEvent.BELL_LOST, reason=str(error))
     except Exception:
         log.exception(LogEvent.LOOK_FAILED)
+    return None
 
 
 async def supervise(build: Callable[[], SafeWorker], drain: Drain, grace: timedelta) -> None:

@@ -50,6 +50,8 @@ class KeepOpen:
     """The window stays open; it will close at this time if nothing else comes."""
 
     until: datetime
+    #: When it will close, whatever comes.
+    latest: datetime
 
 
 WindowDecision = Close | KeepOpen
@@ -61,7 +63,9 @@ def decide_window(waiting: Waiting, window: Window, *, now: datetime) -> WindowD
         return Close(closed_by=ClosedBy.SIZE)
     closings = closing_times(waiting, window)
     closed_by, at = min(closings, key=lambda closing: closing[1])
-    return Close(closed_by=closed_by) if at <= now else KeepOpen(until=at)
+    if at <= now:
+        return Close(closed_by=closed_by)
+    return KeepOpen(until=at, latest=min(at for closed_by, at in closings if closed_by is not ClosedBy.QUIET))
 
 
 def closing_times(waiting: Waiting, window: Window) -> list[tuple[ClosedBy, datetime]]:

@@ -8,7 +8,7 @@ If it dies here: before the seal the items still wait; after it the lease runs o
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -20,11 +20,13 @@ from service.core.model import Batch, ClosedBy, WaitReason
 from service.core.planning import Close, KeepOpen, Window, decide_window, package_name
 from service.core.telemetry import LogEvent
 from service.deps import WorkerDeps
+from service.flow.next_look import Answer, look_at, ring_for_the_rest
 from service.flow.release import ClaimedBatch, release_batch
-from service.flow.ring import ring_now
+from service.flow.ring import ring_if_possible
 from service.flow.settle import conclude_permit
 from service.flow.split import split_refused
 from service.flow.tracing import over_batch
+from service.gateways.doorbells import Ring
 from service.gateways.limits import Asking
 from service.gateways.permits import Permit, Refused
 from service.gateways.store import claiming, lanes, progress, unknown_commits
@@ -49,22 +51,12 @@ class Due:
     asking: Asking
     #: None for a batch that is sealed already.
     closed_by: ClosedBy | None
+    #: When to look at what the batch leaves, should it be full.
+    rest: Ring | None = None
 
     def window(self, deps: WorkerDeps) -> Window:
         """Return the batching window of the workspace."""
         return self.asking.own.window(deps.settings.window)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of a doorbell, as far as it says when to look next."""
-
-    #: Whether a call was made, whose place among the calls at once is free now.
-    has_called: bool = False
-    #: What the key looked like, where nothing of it was changed.
-    lane: Lane | None = None
-    #: Whether something may wait under the key. What came since has doorbells of its own.
-    has_more: bool = True
 
 
 async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> Answer:
@@ -87,24 +79,19 @@ async def answer_doorbell(deps: WorkerDeps, batch_key: UUID) -> Answer:
     return Answer(has_called=True, has_more=has_more)
 
 
-async def look_at(deps: WorkerDeps, batch_key: UUID) -> Lane:
-    """Read what waits under a key."""
-    async with deps.database.connection() as connection:
-        return await lanes.look(connection, batch_key, max_items=deps.settings.batch_max_items)
-
-
 def decide_due(lane: Lane, batch_key: UUID, deps: WorkerDeps) -> Due | None:
     """Tell what of a key may be sent now; sealed batches go first, since they have waited longest."""
     asking = who_asks(lane, batch_key)
     if asking is None or lane.is_paused:
         return None
     if lane.has_sealed_due:
-        return Due(asking=replace(asking, is_retry=lane.sealed_tries > 0), closed_by=None)
+        asking = replace(asking, is_retry=lane.sealed_tries > 0)
+        return Due(asking=asking, closed_by=None, rest=Ring(batch_key=batch_key, delay=timedelta(0)))
     if lane.waiting is None:
         return None
     match decide_window(lane.waiting, lane.window(deps.settings.window), now=lane.now):
         case Close(closed_by=closed_by):
-            return Due(asking=asking, closed_by=closed_by)
+            return Due(asking=asking, closed_by=closed_by, rest=ring_for_the_rest(lane, batch_key, deps))
         case KeepOpen():
             return None
 
@@ -165,8 +152,8 @@ async def claim_batch(deps: WorkerDeps, due: Due) -> ClaimedBatch | None:
     if due.closed_by is not None:
         deps.metrics.count_sealed(items=len(batch.pending_item_ids))
     deps.changes.tell(request_ids)
-    if len(batch.pending_item_ids) >= due.window(deps).max_items:
-        await ring_now(deps.doorbells, due.asking.batch_key)
+    if due.rest is not None and len(batch.pending_item_ids) >= due.window(deps).max_items:
+        await ring_if_possible(deps.doorbells, due.rest)
     return ClaimedBatch(batch=batch, write_before=write_before)
 
 
@@ -253,49 +240,3 @@ def plan_batch(batch_id: UUID, claimed: Claimed) -> Batch:
         counted_attempts=0,
         traceparent=claimed.traceparent,
     )
-
-
-async def look_later(
-    deps: WorkerDeps, batch_key: UUID, *, has_called: bool, lane: Lane | None = None
-) -> None:
-    """Ring for the next look at a key, where something of it waits. A lane that was just read is not read again.
-
-    What is put off, such as a batch between attempts, must not keep new items of its key waiting. Only a hold does,
-    and an open window, which they prolong. A key that waits for a place among the calls at once may have the one that
-    its own call has just left.
-
-    Raises:
-        Unavailable: PostgreSQL or Redis does not answer; the sweep will ring.
-    """
-    if lane is None:
-        lane = await look_at(deps, batch_key)
-    put_off_to = _put_off_to(lane)
-    closes_at = _closing(lane, deps)
-    moments = [moment for moment in (put_off_to, closes_at) if moment is not None]
-    if not moments:
-        return
-    if has_called and lane.held_for is WaitReason.CONCURRENCY and min(moments) <= lane.now:
-        await deps.doorbells.ring_at_once(batch_key)
-        return
-    moment = max(min(moments), lane.held_until or lane.now)
-    if moment == put_off_to and moment != closes_at and moment > lane.now:
-        await deps.doorbells.ring_later(batch_key, delay=moment - lane.now)
-    else:
-        await deps.doorbells.ring(batch_key, delay=moment - lane.now)
-
-
-def _put_off_to(lane: Lane) -> datetime | None:
-    """Tell when the first of what is put off is due. What is paused is rung for when it is resumed."""
-    sent = () if lane.is_paused else (lane.next_due, lane.sealed_from)
-    return min((moment for moment in (*sent, lane.refused_from) if moment is not None), default=None)
-
-
-def _closing(lane: Lane, deps: WorkerDeps) -> datetime | None:
-    """Tell when the window over what waits closes; None where nothing waits, or what waits is paused."""
-    if lane.waiting is None or lane.is_paused:
-        return None
-    match decide_window(lane.waiting, lane.window(deps.settings.window), now=lane.now):
-        case Close():
-            return lane.now
-        case KeepOpen(until=until):
-            return until

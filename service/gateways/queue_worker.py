@@ -10,38 +10,39 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from service.core.errors import Unavailable
 from service.core.rejects import EntryFault, StrangeEntry
 from service.core.telemetry import LogEvent
 from service.core.wording import shown
-from service.gateways.queue import BELLS_PER_KEY, SOUNDS, deserialize_job, is_refusal_of_a_key, now_ms
+from service.gateways.queue import deserialize_job, is_refusal_of_a_key, now_ms
 
 #: Redis takes longer only where it hangs.
 _LONGEST_POLL_SECONDS = 1.0
 _PUT_OFF_MS = 1_000
-_LISTEN_SECONDS = 1.0
-#: Takes those of the entries that are due and that nobody runs, up to a number of them: what arq's ``start_jobs`` does
-#: with four trips to Redis for each. An entry without a time of its own is due: arq would leave it lying at the head of
-#: the queue. Answers with pairs of an id and its time.
+_FAR_MS = 1e9
+#: Takes the entries that are due and that nobody runs, up to a number of them: what arq's poll and ``start_jobs`` do
+#: with one trip to Redis and four more for each. An entry without a time of its own is due: arq would leave it lying at
+#: the head of the queue. Answers with pairs of an id and its time.
 _TAKE: LiteralString = """
-local room, now, lasts, in_progress = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local room, most, now, lasts, in_progress = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
 local taken = {}
-for at = 5, #ARGV do
+for at = 1, #due, 2 do
     if #taken >= 2 * room then break end
-    local id = ARGV[at]
-    local due = tonumber(redis.call('ZSCORE', KEYS[1], id) or 'inf')
-    if due <= now and redis.call('SET', in_progress .. id, '1', 'PX', lasts, 'NX') then
-        if due <= 0 then
-            due = 1
-            redis.call('ZADD', KEYS[1], 'XX', due, id)
+    local id, score = due[at], tonumber(due[at + 1])
+    if redis.call('SET', in_progress .. id, '1', 'PX', lasts, 'NX') then
+        if score <= 0 then
+            score = 1
+            redis.call('ZADD', KEYS[1], 'XX', score, id)
         end
         taken[#taken + 1] = id
-        taken[#taken + 1] = string.format('%.0f', due)
+        taken[#taken + 1] = string.format('%.0f', score)
     end
 end
-return taken
+local next = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+return {next and math.ceil(math.min(next - now, 1e9)) or false, taken}
 """
 
 #: Is told of each entry that is not run, before it is dropped; raises ``Unavailable`` where it has to stay.
@@ -63,6 +64,8 @@ class SafeWorker(Worker):
     ) -> None:
         super().__init__(poll_delay=0, **settings)
         self._poll_delay = poll_delay
+        #: When the next entry will be due, seen from the last poll; None where none is known.
+        self._due_in: timedelta | None = None
         #: Is set when something may have come; the poll cannot wait for that.
         self._bell = bell or asyncio.Event()
         self._on_stranger = on_stranger
@@ -77,20 +80,28 @@ class SafeWorker(Worker):
             async with asyncio.timeout(_LONGEST_POLL_SECONDS), self._between_polls:
                 polling.cancel()
 
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
+    async def _start_what_is_due(self) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
-        for job_id in job_ids:
+        room = self.max_jobs - self.job_counter
+        if not self.allow_pick_jobs or room <= 0 or not await self._is_any_due():
+            return
+        lasts = int(self.in_progress_timeout_s * 1000)
+        arguments = (room, self.queue_read_limit, now_ms(), lasts, in_progress_key_prefix)
+        due_in, taken = await self._take(keys=[self.queue_name], args=arguments)
+        self._due_in = None if due_in is None else timedelta(milliseconds=due_in)
+        for job_id, due in zip(taken[::2], taken[1::2], strict=True):
             if not is_text(job_id):
                 await self._drop_unreadable(job_id)
-        room = self.max_jobs - self.job_counter
-        ready = [each for each in job_ids if is_text(each) and not self._is_running(each.decode())]
-        if ready and room > 0 and self.allow_pick_jobs:
-            lasts = int(self.in_progress_timeout_s * 1000)
-            taken = await self._take(
-                keys=[self.queue_name], args=[room, now_ms(), lasts, in_progress_key_prefix, *ready]
-            )
-            for job_id, due in zip(taken[::2], taken[1::2], strict=True):
+            elif not self._is_running(job_id.decode()):
                 await self._run(job_id.decode(), int(due))
+
+    async def _is_any_due(self) -> bool:
+        """Look at the head of the queue, which costs Redis less than the script; those that run are there, too."""
+        if self.job_counter:
+            return True
+        head = await self.pool.zrange(self.queue_name, 0, 0, withscores=True)
+        self._due_in = _from_now(head[0][1]) if head else None
+        return self._due_in is not None and self._due_in <= timedelta(0)
 
     def _is_running(self, job_id: str) -> bool:
         """Tell whether this worker runs a job; Redis may have forgotten that, and arq would mix up the two."""
@@ -108,7 +119,7 @@ class SafeWorker(Worker):
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job; one whose own keys are of a wrong type would end arq's worker."""
         try:
-            await super().run_job(job_id, score)
+            await self._perform(job_id, score)
         except ResponseError as error:
             if not is_refusal_of_a_key(error):
                 raise
@@ -119,7 +130,10 @@ class SafeWorker(Worker):
                 await self._mend_job(job_id)
                 self._log_dropped(f"{job_id[:100]!r}: {error}")
             else:
-                await self._put_off(job_id)
+                await self._put_off(job_id.encode())
+
+    async def _perform(self, job_id: str, score: int) -> None:
+        await super().run_job(job_id, score)
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
         """Drop an entry that arq cannot run; one that could not be handed on stays for a second look."""
@@ -128,19 +142,22 @@ class SafeWorker(Worker):
         if await self._hand_on(job_id.encode(), fault, detail, raw):
             await super().finish_failed_job(job_id, result_data)
         else:
-            await self._put_off(job_id)
+            await self._put_off(job_id.encode())
 
     async def _drop_unreadable(self, job_id: bytes) -> None:
         """Drop an entry whose id is no text: handed on between polls, so that where that fails all wait a while."""
         clock = asyncio.get_running_loop().time
         if clock() < self._no_strangers_until:
+            await self._put_off(job_id)
             return
         detail = "Expected an id in UTF-8."
         if await self._hand_on(job_id, EntryFault.BAD_ID, detail, await self._read_raw(job_id)):
             await self.pool.zrem(self.queue_name, job_id)
+            await self.pool.delete(in_progress_key_prefix.encode() + job_id)
             self._log_dropped(repr(job_id[:100]))
         else:
             self._no_strangers_until = clock() + _PUT_OFF_MS / 1000
+            await self._put_off(job_id)
 
     async def _read_raw(self, job_id: bytes) -> bytes | None:
         try:
@@ -159,28 +176,41 @@ class SafeWorker(Worker):
             return False
         return True
 
-    async def _put_off(self, job_id: str) -> None:
+    async def _put_off(self, job_id: bytes) -> None:
         """Give an entry that was taken back to the queue, for later."""
         async with self.pool.pipeline(transaction=True) as pipe:
             pipe.zadd(self.queue_name, {job_id: now_ms() + _PUT_OFF_MS}, xx=True)
-            pipe.delete(in_progress_key_prefix + job_id)
+            pipe.delete(in_progress_key_prefix.encode() + job_id)
             await pipe.execute()
 
     async def _poll_iteration(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_delay.total_seconds()):
+            async with asyncio.timeout(self._pause().total_seconds()):
                 await self._bell.wait()
         self._bell.clear()
         async with self._between_polls:
             await self._poll_safely()
 
+    def _pause(self) -> timedelta:
+        """Tell after how long to poll again, where nothing is heard."""
+        return self._poll_delay
+
     async def _poll_safely(self) -> None:
         try:
-            await super()._poll_iteration()
+            await self._start_what_is_due()
+            self._forget_what_has_ended()
+            await self.heart_beat()
         except ResponseError as error:
             if not (is_refusal_of_a_key(error) and await self._drop_unless_queue(self.queue_name)):
                 raise
             self._log_dropped(self.queue_name)
+
+    def _forget_what_has_ended(self) -> None:
+        """Forget jobs that have ended; the error of one that lost Redis ends the worker, as with arq's own poll."""
+        for job_id, job in list(self.tasks.items()):
+            if job.done():
+                del self.tasks[job_id]
+                job.result()
 
     async def _mend_job(self, job_id: str) -> None:
         """Let a job be run again by what is good of it; without a good job, arq drops the entry."""
@@ -201,22 +231,9 @@ class SafeWorker(Worker):
         log.warning(LogEvent.ENTRY_DROPPED, queue=self.queue_name, entry=entry)
 
 
-async def listen(redis: ArqRedis, bell: asyncio.Event) -> None:
-    """Set the event when a doorbell sounds, until cancelled; while Redis is away nothing does."""
-    while True:
-        try:
-            async with redis.pubsub(ignore_subscribe_messages=True) as channel:
-                await channel.subscribe(SOUNDS)
-                while True:
-                    if await channel.get_message(timeout=_LISTEN_SECONDS) is not None:
-                        bell.set()
-        except (RedisError, OSError, RuntimeError):
-            await asyncio.sleep(_LISTEN_SECONDS)
-
-
-def is_last_bell(job_id: str) -> bool:
-    """Tell whether a doorbell is the last that is rung of its key, or the only one for later."""
-    return int(job_id.rpartition(":")[2]) >= BELLS_PER_KEY - 1
+def _from_now(moment_ms: float) -> timedelta:
+    """Return how long it is until a moment of the queue; what is far away is some days away."""
+    return timedelta(milliseconds=max(-_FAR_MS, min(moment_ms - now_ms(), _FAR_MS)))
 
 
 def complaint_about(raw: bytes | None, functions: Iterable[str]) -> tuple[EntryFault, str]:

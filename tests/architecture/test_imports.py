@@ -21,6 +21,8 @@ ALLOWED = {
         "service/worker.py",
         "service/gateways/queue.py",
         "service/gateways/queue_worker.py",
+        "service/gateways/doorbells.py",
+        "service/gateways/doorbell_worker.py",
         "service/gateways/access.py",
         "service/gateways/backlog.py",
         "service/gateways/permits.py",

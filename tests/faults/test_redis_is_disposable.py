@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.queue import BELLS_PER_KEY, DOORBELL_QUEUE, bell_id
+from service.gateways.doorbells import BELLS_PER_KEY, bell_id
+from service.gateways.queue import DOORBELL_QUEUE
 from tests.faults.conftest import StackOn
 from tests.faults.load import Load, assert_all_released, seconds_from_a_kill, seconds_to_first_release
 from tests.support.servers import frozen

@@ -12,9 +12,11 @@ from service.core.errors import DatabaseUnavailable
 from service.core.model import ClosedBy, WaitReason
 from service.deps import WorkerDeps
 from service.flow.accept_group import accept_group
-from service.flow.batch import Answer, Due, answer_doorbell, claim_batch, look_later
+from service.flow.batch import Due, answer_doorbell, claim_batch
+from service.flow.next_look import Answer, ring_after
+from service.gateways.doorbells import BELLS_PER_KEY, Bell, bell_id
 from service.gateways.limits import Asking
-from service.gateways.queue import BELLS_PER_KEY, DOORBELL_QUEUE, bell_id, now_ms
+from service.gateways.queue import DOORBELL_QUEUE, now_ms
 from service.gateways.store import lanes
 from service.worker import look_again
 from tests.support.logs import caught_log
@@ -90,7 +92,9 @@ async def test_a_key_takes_the_place_that_its_own_call_has_left(
         await deps.doorbells.ring(key, delay=timedelta(seconds=60))
         async with deps.database.connection() as connection:
             await lanes.hold(connection, key, reason=WaitReason.CONCURRENCY, delay=timedelta(seconds=60))
-        await look_later(deps, key, has_called=has_called)
+        ring = await ring_after(deps, key, Answer(has_called=has_called))
+        assert ring is not None
+        await deps.doorbells.ring_all([ring])
         sounds_at = await deps.redis.zscore(DOORBELL_QUEUE, bell_id(key, 0))
         now = now_ms()
 
@@ -106,9 +110,9 @@ async def test_after_the_last_doorbell_of_a_key_there_is_a_look_whatever_its_set
     async with worker_deps(database_url, redis_url) as deps:
         key = (await accepted(deps)).batch_key
         answer = Answer(has_called=True, has_more=False)
-        await look_again(
-            {"deps": deps, "batch_key": key, "job_id": bell_id(key, number), "answer": answer},
-        )
+        bell = Bell.of(bell_id(key, number))
+        assert bell is not None
+        await look_again(deps, bell, answer, lambda ring: deps.doorbells.end(bell, ring))
         bells = await deps.redis.zcard(DOORBELL_QUEUE)
 
     assert bool(bells) is (number == BELLS_PER_KEY - 1)
@@ -121,8 +125,7 @@ async def test_what_is_paused_asks_for_no_permit_and_rings_no_bell(database_url:
         async with deps.database.connection() as connection:
             await connection.execute(PAUSE)
         answer = await answer_doorbell(deps, asking.batch_key)
-        await look_later(deps, asking.batch_key, has_called=answer.has_called, lane=answer.lane)
+        ring = await ring_after(deps, asking.batch_key, answer)
         asked = await deps.redis.keys("release:permits:none:create_package*")
-        bells = await deps.redis.zcard(DOORBELL_QUEUE)
 
-    assert (answer.has_called, asked, bells) == (False, [], 0)
+    assert (answer.has_called, asked, ring) == (False, [], None)

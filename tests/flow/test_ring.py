@@ -16,7 +16,8 @@ from service.core.workspaces import OwnSettings
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
 from service.flow.windows import ReadWindows, Windows
-from service.gateways.queue import DOORBELL_QUEUE, Doorbells, open_redis
+from service.gateways.doorbells import Doorbells, Ring
+from service.gateways.queue import DOORBELL_QUEUE, open_redis
 from tests.support.waiting import eventually
 
 KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
@@ -42,6 +43,11 @@ class Bell:
         entries = await self._redis.zrange(DOORBELL_QUEUE, 0, -1, withscores=True)
         return {job_id.decode(): (score - now_ms) / 1000 for job_id, score in entries}
 
+    async def moments(self) -> dict[str, float]:
+        """Return the doorbells on the queue, and when they sound."""
+        entries = await self._redis.zrange(DOORBELL_QUEUE, 0, -1, withscores=True)
+        return {job_id.decode(): score for job_id, score in entries}
+
     async def consume(self) -> None:
         """Take every doorbell off, as a worker does that has answered it."""
         for job_id in await self.waiting():
@@ -56,12 +62,16 @@ async def ringing(
     quiet: float = 0.5,
     linger: float = 2.0,
     read: ReadWindows = no_own_windows,
-    first_look_within: timedelta = timedelta(hours=2),
+    **within: timedelta,
 ) -> AsyncIterator[Bell]:
     window = Window(max_items=10, quiet=timedelta(seconds=quiet), linger=timedelta(seconds=linger))
     redis = open_redis(url, max_connections=8, retries=0)
     doorbells = Doorbells(redis)
-    waker = Waker(doorbells, Windows(window, read=read), first_look_within=first_look_within)
+    waker = Waker(
+        doorbells,
+        Windows(window, read=read),
+        **{"first_look_within": timedelta(hours=2), **within},
+    )
     bell = Bell(redis, doorbells, waker)
     try:
         async with running(bell.waker.run()):
@@ -134,6 +144,21 @@ async def test_an_item_after_a_doorbell_that_sounded_early_is_not_forgotten(redi
     assert len(waiting) == 1
 
 
+async def test_newcomers_put_the_doorbell_off(redis_url: str) -> None:
+    """It sounds the quiet time after the last of them, so that nobody looks at an open window in vain."""
+    async with ringing(redis_url, quiet=2.0, linger=3600.0, put_off_within=timedelta(hours=1)) as bell:
+        bell.waker.note(KEY, PLACE, items=1)
+        (first,) = (await eventually(bell.moments)).values()
+
+        bell.waker.note(KEY, PLACE, items=1)
+
+        async def is_put_off() -> bool:
+            return min((await bell.moments()).values()) > first
+
+        await eventually(is_put_off)
+        assert len(await bell.moments()) == 1
+
+
 async def test_redis_may_go_and_come_back(own_valkey: EmbeddedValkey) -> None:
     """Without Redis notes are lost, not the waker; the next note after its return rings."""
     async with ringing(own_valkey.url) as bell:
@@ -176,7 +201,7 @@ async def test_more_than_a_batch_at_once_rings_at_once(redis_url: str, items: in
 async def test_a_look_far_away_keeps_nobody_from_ringing(redis_url: str) -> None:
     """A doorbell for a later time is not taken for the one that a new item needs."""
     async with ringing(redis_url, quiet=0.5) as bell:
-        await bell.doorbells.ring_later(KEY, delay=timedelta(hours=1))
+        await bell.doorbells.ring_all([Ring.later(KEY, delay=timedelta(hours=1))])
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 2))
 
@@ -187,7 +212,7 @@ async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> N
     """A doorbell for a later time can be brought forward, and is not put off again."""
     async with ringing(redis_url) as bell:
         for minutes in (60, 5, 30):
-            await bell.doorbells.ring_later(KEY, delay=timedelta(minutes=minutes))
+            await bell.doorbells.ring_all([Ring.later(KEY, delay=timedelta(minutes=minutes))])
         waiting = await bell.waiting()
 
         assert [round(seconds / 60) for seconds in waiting.values()] == [5]

@@ -11,17 +11,8 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 
 from service.core.errors import QueueUnavailable
-from service.gateways.queue import (
-    BELLS_PER_KEY,
-    DOORBELL_QUEUE,
-    LOOK,
-    Doorbells,
-    Ring,
-    bell_id,
-    deserialize_job,
-    open_redis,
-    translated,
-)
+from service.gateways.doorbells import BELLS_PER_KEY, LOOK, Bell, Doorbells, Ring, bell_id
+from service.gateways.queue import DOORBELL_QUEUE, deserialize_job, open_redis, translated
 
 
 async def write_to_a_broken_connection() -> None:
@@ -91,12 +82,12 @@ async def test_of_many_keys_each_is_rung_for_by_itself(redis: ArqRedis) -> None:
     for key in (waits, answered):
         await doorbells.ring(key, delay=timedelta(seconds=50))
     await redis.psetex(in_progress_key_prefix + bell_id(answered, 0), 60_000, b"1")
-    news = await doorbells.ring_all(
+    rung = await doorbells.ring_all(
         [Ring(batch_key=key, delay=timedelta(seconds=50)) for key in (fresh, waits, answered)]
     )
     waiting = {job_id.decode() for job_id in await redis.zrange(DOORBELL_QUEUE, 0, -1)}
 
-    assert news == [True, False, True]
+    assert [each.is_new for each in rung] == [True, False, True]
     assert waiting == {bell_id(fresh, 0), bell_id(waits, 0), bell_id(answered, 0), bell_id(answered, 1)}
 
 
@@ -120,3 +111,47 @@ async def test_an_answering_that_never_ends_is_none(redis: ArqRedis) -> None:
 
     assert not await doorbells.ring(key, delay=timedelta(0))
     assert await redis.zrange(DOORBELL_QUEUE, 0, -1) == [bell_id(key, 0).encode()]
+
+
+@pytest.mark.parametrize(
+    ("latest", "newcomer", "sounds_in"), [(90, 60, 60), (50, 60, 50), (None, 60, 30), (90, 20, 30)]
+)
+async def test_a_doorbell_is_put_off_by_newcomers_but_not_for_longer_than_it_says(
+    redis: ArqRedis, latest: int | None, newcomer: int, sounds_in: int
+) -> None:
+    """One that says nothing of that is not put off, and none is brought forward by that."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    await doorbells.ring_all([window_of(key, 30, latest=latest)])
+    (rung,) = await doorbells.ring_all([window_of(key, newcomer, latest=90)])
+
+    assert not rung.is_new
+    assert sounds_in - 5 < rung.waits.total_seconds() <= sounds_in
+
+
+async def test_a_doorbell_that_is_due_is_not_put_off(redis: ArqRedis) -> None:
+    """What it was brought forward for is due, whatever else comes."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    await doorbells.ring_all([window_of(key, 30, latest=90)])
+    await doorbells.ring_at_once(key)
+    (rung,) = await doorbells.ring_all([window_of(key, 60, latest=90)])
+
+    assert rung.waits <= timedelta(0)
+
+
+async def test_an_open_window_has_one_doorbell(redis: ArqRedis) -> None:
+    """Of two looks at once the second one that ends finds the doorbell that the first one rang."""
+    key, doorbells = UUID(int=1), Doorbells(redis)
+    await doorbells.ring(key, delay=timedelta(0))
+    await redis.psetex(in_progress_key_prefix + bell_id(key, 0), 60_000, b"1")
+    await doorbells.ring_all([window_of(key, 30, latest=90)])
+    bell = Bell.of(bell_id(key, 0))
+    assert bell is not None
+    await doorbells.end(bell, window_of(key, 40, latest=90))
+
+    assert await redis.zrange(DOORBELL_QUEUE, 0, -1) == [bell_id(key, 1).encode()]
+
+
+def window_of(key: UUID, seconds: int, *, latest: int | None) -> Ring:
+    """Ring for the end of a window."""
+    until = None if latest is None else timedelta(seconds=latest)
+    return Ring(batch_key=key, delay=timedelta(seconds=seconds), latest=until)

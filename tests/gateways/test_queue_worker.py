@@ -7,23 +7,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from arq.connections import ArqRedis
 from arq.worker import Function, func
 
-from service.background import running
 from service.embedded.valkey import EmbeddedValkey
-from service.gateways.queue import (
-    DOORBELL_QUEUE,
-    LOOK,
-    SOUNDS,
-    Doorbells,
-    deserialize_job,
-    open_redis,
-    serialize_job,
-)
-from service.gateways.queue_worker import SafeWorker, listen
+from service.gateways.queue import deserialize_job, open_redis, serialize_job
+from service.gateways.queue_worker import SafeWorker
 from tests.support.logs import caught_log
 from tests.support.waiting import eventually
 
@@ -33,30 +23,22 @@ QUEUE = "jobs"
 def new_worker(
     redis: ArqRedis,
     *functions: Function,
-    queue_name: str = QUEUE,
-    poll_delay: timedelta = timedelta(seconds=0.01),
-    bell: asyncio.Event | None = None,
 ) -> SafeWorker:
     return SafeWorker(
         functions=functions,
         redis_pool=redis,
-        queue_name=queue_name,
+        queue_name=QUEUE,
         handle_signals=False,
-        poll_delay=poll_delay,
-        bell=bell,
+        poll_delay=timedelta(seconds=0.01),
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
     )
 
 
 @asynccontextmanager
-async def worker_of(
-    redis: ArqRedis,
-    *functions: Function,
-    **settings: Any,  # noqa: ANN401 - those of ``new_worker``
-) -> AsyncIterator[asyncio.Task[None]]:
+async def worker_of(redis: ArqRedis, *functions: Function) -> AsyncIterator[asyncio.Task[None]]:
     """Run an arq worker beside the block."""
-    worker = new_worker(redis, *functions, **settings)
+    worker = new_worker(redis, *functions)
     polling = asyncio.create_task(worker.async_run())
     try:
         yield polling
@@ -155,33 +137,6 @@ async def lose_redis_beneath_jobs(directory: Path) -> None:
             if left := asyncio.all_tasks() - {asyncio.current_task()}:
                 await asyncio.wait(left)
         await redis.aclose()
-
-
-async def test_a_doorbell_that_sounds_now_is_heard_before_the_next_poll(redis_url: str) -> None:
-    """Also after the connection on which the worker listens was cut."""
-    redis = open_redis(redis_url, max_connections=8, retries=0)
-    answered: asyncio.Queue[str] = asyncio.Queue()
-    bell = asyncio.Event()
-
-    async def look(ctx: dict[str, Any], key: str) -> None:  # noqa: ARG001 - arq names it
-        answered.put_nowait(key)
-
-    settings = {"queue_name": DOORBELL_QUEUE, "poll_delay": timedelta(seconds=60), "bell": bell}
-    async with (
-        asyncio.timeout(20),
-        running(listen(redis, bell)),
-        worker_of(redis, func(look, name=LOOK, keep_result=0), **settings),
-    ):
-        for key in (UUID(int=1), UUID(int=2)):
-            await eventually(lambda: is_listened_to(redis), what="a listener")
-            await Doorbells(redis).ring(key, delay=timedelta(0))
-            assert await answered.get() == key.hex
-            await redis.client_kill_filter(_type="pubsub")
-    await redis.aclose()
-
-
-async def is_listened_to(redis: ArqRedis) -> bool:
-    return bool(dict(await redis.pubsub_numsub(SOUNDS))[SOUNDS.encode()])
 
 
 async def test_a_flood_of_strangers_entries_is_small_in_the_log(redis_url: str) -> None:

@@ -36,9 +36,16 @@ MUTATIONS = (
     Mutation(
         guard="the last doorbell of a key is followed by a look",
         file="service/worker.py",
-        old="if not (answer.has_more or is_last):",
-        new="if not answer.has_more:",
+        old="if not bell.is_last:",
+        new="if answer is not None:",
         test="tests/flow/test_batch.py::test_after_the_last_doorbell_of_a_key_there_is_a_look_whatever_its_settlement_saw",
+    ),
+    Mutation(
+        guard="a doorbell that is due is not put off",
+        file="service/gateways/doorbells.py",
+        old="if latest and tonumber(redis.call('ZSCORE', queue, id)) > now then",
+        new="if latest then",
+        test="tests/gateways/test_queue.py::test_a_doorbell_that_is_due_is_not_put_off",
     ),
     Mutation(
         guard="a batch is sealed for a request as a whole only where all its items are in it",
