@@ -42,6 +42,7 @@ ALLOWED = {
         "service/commands/",
         "service/emulator/",
     ),
+    "opentelemetry": ("service/gateways/otlp.py",),
     "click": ("service/cli.py", "service/commands/"),
     "prometheus_client": ("service/gateways/metrics/",),
 }
