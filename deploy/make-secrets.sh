@@ -19,6 +19,7 @@ keep() {
 
 chmod 700 .
 keep postgres_password "$(random)"
+keep grafana_password "$(random)"
 keep valkey.conf "requirepass $(random)"
 keep RELEASE_DATABASE_URL "postgresql://release:$(cat postgres_password)@postgres:5432/release"
 keep RELEASE_REDIS_URL "redis://:$(sed -n 's/^requirepass //p' valkey.conf)@valkey:6379/0"

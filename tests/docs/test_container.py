@@ -41,8 +41,8 @@ OTEL_VARIABLES = {
     "OTEL_TRACES_SAMPLER_ARG",
     "OTEL_RESOURCE_ATTRIBUTES",
 }
-#: The worker's health checks are for its own container alone.
-WORKER_HEALTH = {"RELEASE_HTTP_HOST": "127.0.0.1", "RELEASE_WORKER_HTTP_PORT": "8081"}
+#: The worker's health checks and figures; no port is published.
+WORKER_HEALTH = {"RELEASE_HTTP_HOST": "0.0.0.0", "RELEASE_WORKER_HTTP_PORT": "8081"}  # noqa: S104 - of a container
 SERVERS = {"postgres", "valkey"}
 
 
@@ -61,12 +61,12 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
         name: (one["read_only"], one["cap_drop"], one["security_opt"], one["user"].partition(":")[0])
         for name, one in compose["services"].items()
     }
-    users = {"postgres": "postgres", "valkey": "valkey"}
+    users = {"postgres": "postgres", "valkey": "valkey", "prometheus": "65534", "grafana": "472"}
 
     assert "version" not in compose
     assert {
         name: (True, ["ALL"], ["no-new-privileges:true"], users.get(name, "10001"))
-        for name in ("postgres", "valkey", "migrate", "api", "worker", "emulator")
+        for name in ("postgres", "valkey", "migrate", "api", "worker", "emulator", "prometheus", "grafana")
     } == bounds
 
 
@@ -76,7 +76,10 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
         "migrate": {"condition": "service_completed_successfully"},
         "valkey": {"condition": "service_healthy"},
     }
-    waits = {name: one["depends_on"] for name, one in compose["services"].items() if "depends_on" in one}
+    services = compose["services"].items()
+    waits = {
+        name: one["depends_on"] for name, one in services if "depends_on" in one and "profiles" not in one
+    }
 
     assert {
         "migrate": {"postgres": {"condition": "service_healthy"}},
@@ -84,6 +87,23 @@ def test_services_start_in_order(compose: dict[str, Any]) -> None:
         "worker": after,
     } == waits
     assert all("test" in compose["services"][name]["healthcheck"] for name in SERVERS)
+
+
+def test_what_is_beside_the_service_starts_only_when_it_is_asked_for(compose: dict[str, Any]) -> None:
+    """Prometheus sees api and worker, and its files and Grafana's are those of the repository."""
+    services = compose["services"]
+    profiles = {name: one["profiles"] for name, one in services.items() if "profiles" in one}
+    mounted = [
+        volume.partition(":")[0] for name in ("prometheus", "grafana") for volume in services[name]["volumes"]
+    ]
+
+    assert profiles == {
+        "emulator": ["emulator"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
+    }
+    assert all("figures" in services[name]["networks"] for name in ("api", "worker", "prometheus", "grafana"))
+    assert all((REPOSITORY / path).exists() for path in mounted if path.startswith("."))
 
 
 def test_every_setting_reaches_the_containers(compose: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ def rules() -> list[dict[str, Any]]:
     [
         ("check", "rules", "alerts.yml"),
         ("check", "config", "prometheus.yml"),
+        ("check", "config", "compose.yml"),
         ("test", "rules", "alerts_test.yml"),
     ],
     ids=" ".join,
