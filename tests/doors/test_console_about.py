@@ -114,7 +114,7 @@ def test_every_setting_says_what_it_means() -> None:
     """In every language, and nothing is said of what is no setting."""
     named = {f"setting.{field.alias}" for field in Settings.model_fields.values()}
 
-    assert {name for name in load_words()["en"].texts if name.startswith("setting.")} == named
+    assert {name for name in load_words()["en"].texts if name.startswith("setting.RELEASE_")} == named
 
 
 @pytest.mark.parametrize(
