@@ -3,9 +3,9 @@
 The open span is known to the task that runs in it and to the tasks that this one begins, as is who logs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
@@ -147,14 +147,14 @@ def current_span() -> Span:
     return _CURRENT.get()
 
 
-@contextmanager
-def being_current(span: Span) -> Iterator[Span]:
-    """Let a span be the open one."""
-    token = _CURRENT.set(span)
-    try:
-        yield span
-    finally:
-        _CURRENT.reset(token)
+def enter_span(span: Span) -> Token[Span]:
+    """Let a span be the open one, until ``leave_span`` with what this returns."""
+    return _CURRENT.set(span)
+
+
+def leave_span(token: Token[Span]) -> None:
+    """Let the span be the open one that was before."""
+    _CURRENT.reset(token)
 
 
 def choose_parent(traceparents: Sequence[str]) -> tuple[str | None, Sequence[str]]:

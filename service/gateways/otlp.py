@@ -6,8 +6,11 @@ Where to, and which share, is said by the ``OTEL_*`` variables, which OpenTeleme
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from contextvars import Token
+from types import TracebackType
+from typing import Self
 
 import structlog
 from opentelemetry import trace
@@ -21,7 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from service import __version__
 from service.core.telemetry import LogEvent
-from service.core.tracing import Facts, Span, SpanField, SpanKind, being_current, choose_parent
+from service.core.tracing import Facts, Span, SpanField, SpanKind, choose_parent, enter_span, leave_span
 
 #: A process ends so much later at most, for the sake of its last spans.
 _CLOSE_WITHIN_SECONDS = 2.0
@@ -40,16 +43,37 @@ log = structlog.get_logger()
 
 
 class OtlpSpan:
-    """An open span of OpenTelemetry."""
+    """A span of OpenTelemetry; open within its ``with``.
 
-    def __init__(self, span: trace.Span, tracer: trace.Tracer) -> None:
+    Where it has links to other traces it leaves a signpost in each: receivers follow a link one way only.
+    """
+
+    def __init__(self, span: trace.Span, tracer: trace.Tracer, *, others: Sequence[Context] = ()) -> None:
         self._span = span
+        self._context = span.get_span_context()
         self._tracer = tracer
+        self._others = others
+        self._token: Token[Span] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = enter_span(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            leave_span(self._token)
+        if kind is not None:
+            self.fail(kind.__qualname__)
+        self._span.end()
+        for other in self._others:
+            self._put_signpost(other)
 
     @property
     def traceparent(self) -> str | None:
         """The trace context of its children; None where OpenTelemetry was disabled."""
-        context = self._span.get_span_context()
+        context = self._context
         if not context.is_valid:
             return None
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
@@ -57,7 +81,7 @@ class OtlpSpan:
     @property
     def log_fields(self) -> Mapping[str, str]:
         """The ids, as other programs write them into their logs."""
-        context = self._span.get_span_context()
+        context = self._context
         if not context.is_valid:
             return {}
         return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
@@ -80,7 +104,18 @@ class OtlpSpan:
             kind=trace.SpanKind.CLIENT,
             attributes=_known(facts),
         )
-        return _until_end(span, self._tracer)
+        return OtlpSpan(span, self._tracer)
+
+    def _put_signpost(self, other: Context) -> None:
+        if not isinstance(self._span, ReadableSpan):
+            return
+        self._tracer.start_span(
+            f"{self._span.name} (see link)",
+            context=other,
+            attributes=self._span.attributes,
+            links=[trace.Link(self._context)],
+            start_time=self._span.start_time,
+        ).end(self._span.end_time)
 
 
 class OtlpTracer:
@@ -107,28 +142,7 @@ class OtlpTracer:
             attributes=_known(facts),
             links=[_link_to(trace.get_current_span(other)) for other in others],
         )
-        return self._until_end_everywhere(span, others) if others else _until_end(span, self._tracer)
-
-    @contextmanager
-    def _until_end_everywhere(self, span: trace.Span, others: Sequence[Context]) -> Iterator[Span]:
-        """Leave a signpost to a span in the traces that it has links to: receivers follow a link one way only."""
-        try:
-            with _until_end(span, self._tracer) as opened:
-                yield opened
-        finally:
-            link = _link_to(span)
-            if isinstance(span, ReadableSpan):
-                for other in others:
-                    self._put_signpost(span, link, other)
-
-    def _put_signpost(self, span: ReadableSpan, link: trace.Link, other: Context) -> None:
-        self._tracer.start_span(
-            f"{span.name} (see link)",
-            context=other,
-            attributes=span.attributes,
-            links=[link],
-            start_time=span.start_time,
-        ).end(span.end_time)
+        return OtlpSpan(span, self._tracer, others=others)
 
     async def close(self) -> None:
         """Send what is left, as long as that is quick; the thread that does it keeps no process from ending."""
@@ -197,19 +211,6 @@ class _LastWords(logging.Handler):
             self._on_full_queue("there are more spans than can be sent")
         else:
             self.last = words
-
-
-@contextmanager
-def _until_end(span: trace.Span, tracer: trace.Tracer) -> Iterator[Span]:
-    opened = OtlpSpan(span, tracer)
-    try:
-        with being_current(opened):
-            yield opened
-    except BaseException as error:
-        opened.fail(type(error).__qualname__)
-        raise
-    finally:
-        span.end()
 
 
 def _context_of(traceparent: str | None) -> Context:
