@@ -37,6 +37,17 @@ INSIDE = (
     _request("partly_released"),
     _request("needs_attention"),
     _request("waiting_paused"),
+    Shown("batches", _at("/batches")),
+    Shown("batch", lambda stack: f"/batches/{stack.batches['needs_attention']}"),
+    Shown("attention", _at("/attention")),
+    Shown("workspaces", _at("/workspaces")),
+    Shown("workers", _at("/workers")),
+    Shown("operations", _at("/operations")),
+    Shown("audit", _at("/audit")),
+    Shown("audit-report", _at("/audit/report")),
+    Shown("keys", _at("/keys")),
+    Shown("keys-new", _at("/keys/new")),
+    Shown("about", _at("/about")),
 )
 
 #: More of the same kinds, and pages that have tests of their own: for pictures.
