@@ -27,7 +27,6 @@ MAY_ASK = {
     "service/gateways/vendor/identity.py": "signatures bear the time",
     "service/doors/facade/identity.py": "the date of a signature has to be near our own",
     "service/doors/console/rendering.py": "how long ago something was, for people",
-    "service/commands/keys.py": "when a key was made",
     "service/commands/remote/ages.py": "how long ago something was, for people",
     "service/flow/api_keys.py": "when a key was made",
 }

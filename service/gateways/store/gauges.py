@@ -26,7 +26,7 @@ WITH places AS (
         count(*) FILTER (WHERE i.holder_id IS NULL) AS items,
         min(i.due_from) FILTER (WHERE i.holder_id IS NULL) AS due_from
     FROM release_items AS i
-    WHERE i.state = 'waiting'
+    WHERE i.batch_id IS NULL AND NOT i.is_free
     GROUP BY i.workspace
     HAVING bool_or(i.holder_id IS NULL)
 ), ranked AS (

@@ -49,7 +49,7 @@ WITH refused AS (
     CROSS JOIN LATERAL (
         SELECT i.project_id, i.workspace
         FROM release_items AS i
-        WHERE i.batch_key = r.batch_key AND i.state = 'waiting' AND i.holder_id IS NULL
+        WHERE i.batch_key = r.batch_key AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
         LIMIT 1
     ) AS i
 )
