@@ -38,6 +38,7 @@ batch-release is up
   API        {stack.api_url}
   emulator   {stack.emulator_url}  (what it was asked: {stack.emulator_url}/_ledger)
   API key    {stack.api_key}
+  console    {stack.api_url}/  (log in with the API key)
   SDKs       {stack.sdk_environment}
   queue      {stack.redis_url}
   logs       {stack.logs}
