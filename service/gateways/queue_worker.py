@@ -75,10 +75,15 @@ class SafeWorker(Worker):
         self._no_strangers_until = 0.0
 
     async def stop_polling(self, polling: asyncio.Task[None]) -> None:
-        """Cancel the loop of polls between two of them: redis-py would complain of a pipeline that is left open."""
-        with suppress(TimeoutError):
+        """Cancel the loop of polls, between two of them: redis-py would complain of a pipeline that is left open.
+
+        A poll that does not end is cancelled all the same.
+        """
+        try:
             async with asyncio.timeout(_LONGEST_POLL_SECONDS), self._between_polls:
                 polling.cancel()
+        except TimeoutError:
+            polling.cancel()
 
     async def _start_what_is_due(self) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
