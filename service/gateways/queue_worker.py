@@ -71,19 +71,19 @@ class SafeWorker(Worker):
         self._on_stranger = on_stranger
         self._take = self.pool.register_script(_TAKE)
         self._between_polls = asyncio.Lock()
+        self._is_stopped = False
         #: By the event loop's clock: strangers whose ids cannot be read are left lying until then.
         self._no_strangers_until = 0.0
 
     async def stop_polling(self, polling: asyncio.Task[None]) -> None:
-        """Cancel the loop of polls, between two of them: redis-py would complain of a pipeline that is left open.
+        """Cancel the loop of polls between two of them: redis-py would complain of a pipeline that is left open.
 
-        A poll that does not end is cancelled all the same.
+        Where it keeps the cancellation to itself, as it may while the worker starts, the next poll ends the loop.
         """
-        try:
+        self._is_stopped = True
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_POLL_SECONDS), self._between_polls:
                 polling.cancel()
-        except TimeoutError:
-            polling.cancel()
 
     async def _start_what_is_due(self) -> None:
         """Start what may be started; an id that is not text would end arq's worker at every look."""
@@ -194,6 +194,8 @@ class SafeWorker(Worker):
                 await self._bell.wait()
         self._bell.clear()
         async with self._between_polls:
+            if self._is_stopped:
+                raise asyncio.CancelledError
             await self._poll_safely()
 
     def _pause(self) -> timedelta:

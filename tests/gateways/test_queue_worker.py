@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ QUEUE = "jobs"
 def new_worker(
     redis: ArqRedis,
     *functions: Function,
+    **settings: Any,  # noqa: ANN401 - arq's own
 ) -> SafeWorker:
     return SafeWorker(
         functions=functions,
@@ -32,6 +33,7 @@ def new_worker(
         poll_delay=timedelta(seconds=0.01),
         job_serializer=serialize_job,
         job_deserializer=deserialize_job,
+        **settings,
     )
 
 
@@ -101,6 +103,29 @@ async def test_a_worker_that_is_stopped_leaves_no_pipeline_open(redis_url: str) 
     gc.collect()
 
     assert complaints == []
+
+
+async def test_a_worker_is_stopped_even_where_its_cancellation_is_lost(redis_url: str) -> None:
+    """redis-py keeps one to itself now and then; here the start does."""
+    redis = open_redis(redis_url, max_connections=4, retries=0)
+    has_begun = asyncio.Event()
+
+    async def keep_cancellation(_ctx: dict[str, Any]) -> None:
+        has_begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async def quick(ctx: dict[str, Any]) -> None:
+        """Take no time."""
+
+    worker = new_worker(redis, func(quick, name="quick"), on_startup=keep_cancellation)
+    polling = asyncio.create_task(worker.async_run())
+    await has_begun.wait()
+    await worker.stop_polling(polling)
+    await asyncio.wait([polling], timeout=5)
+    await redis.aclose()
+
+    assert polling.done()
 
 
 async def test_jobs_that_end_without_redis_leave_nothing_unseen(tmp_path: Path) -> None:
