@@ -6,7 +6,6 @@ from datetime import timedelta
 from aiohttp import web
 
 from service.core.errors import QueueUnavailable
-from service.core.model import RequestState
 from service.doors.console.chart import draw
 from service.doors.console.visit import Visit
 from service.doors.facade.keys import VENDOR
@@ -46,7 +45,6 @@ async def show(visit: Visit) -> web.StreamResponse:
         "overview.html",
         counts=live.by_state,
         is_cut=live.is_cut,
-        waiting=RequestState.ACCEPTED,
         longest=_longest_waiting(places),
         oldest=max((one.oldest_for for one in places if one.oldest_for is not None), default=None),
         paused=[one for one in places if one.governance.is_paused],

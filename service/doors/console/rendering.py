@@ -1,9 +1,7 @@
 """Makes pages of templates: how times, spans and numbers are written, in one place."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -84,8 +82,3 @@ def _short_span(seconds: float) -> str:
 def number(value: float) -> str:
     """Write a number with its thousands apart."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-
-
-def render(templates: Environment, name: str, values: Mapping[str, Any]) -> str:
-    """Return a template with its values as HTML."""
-    return templates.get_template(name).render(values)

@@ -12,7 +12,6 @@ from service import __version__
 from service.deps import Deps
 from service.doors.auth import Caller, Scope
 from service.doors.console.forms import form_token_of, read_form
-from service.doors.console.rendering import render
 from service.doors.console.words import LANGUAGES, Words, choose_language
 from service.doors.keys import DEPS
 
@@ -112,7 +111,7 @@ class Visit:
     def render(self, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - a template takes anything
         """Show a page."""
         words = self.words
-        text = render(self.request.app[TEMPLATES], template, {**self._frame(words), **values})
+        text = self.request.app[TEMPLATES].get_template(template).render({**self._frame(words), **values})
         headers = {
             "Content-Security-Policy": POLICY,
             "Referrer-Policy": "same-origin",

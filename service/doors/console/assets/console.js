@@ -22,7 +22,7 @@
     const active = document.activeElement;
     const live = document.getElementById("live");
     if (!live) return true;
-    if (live.querySelector("dialog[open]") || live.querySelector("details[data-form][open]")) return true;
+    if (live.querySelector("details[data-form][open]")) return true;
     if (boxes().some((box) => box.checked)) return true;
     return Boolean(active && live.contains(active) && active.matches("input, select, textarea"));
   };
@@ -53,10 +53,6 @@
       copy.setAttribute("data-copied", "");
       setTimeout(() => copy.removeAttribute("data-copied"), 1500);
     }
-    const opener = event.target.closest("[data-opens]");
-    if (opener) document.getElementById(opener.dataset.opens).showModal();
-    const closer = event.target.closest("[data-closes]");
-    if (closer) closer.closest("dialog").close();
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey) return;
