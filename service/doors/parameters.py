@@ -64,8 +64,8 @@ AFTER_SEQ = Parameter(
 )
 
 
-def read_id(request: web.Request) -> UUID:
-    """Return the id in the path; what is not an id is the id of nothing.
+def read_id(request: web.Request, *, what: str = "resource") -> UUID:
+    """Return the id in the path, ``what`` is named by it; what is not an id is the id of nothing.
 
     Raises:
         ProblemError: not an id.
@@ -73,7 +73,7 @@ def read_id(request: web.Request) -> UUID:
     try:
         return UUID(request.match_info["id"])
     except ValueError:
-        raise ProblemError(problems.not_found("resource")) from None
+        raise ProblemError(problems.not_found(what)) from None
 
 
 def read_idempotency_key(request: web.Request) -> str | None:

@@ -12,6 +12,7 @@ from service.doors.console.evidence import Evidence, pretty_json
 from service.doors.console.lists import ListView, read_list
 from service.doors.console.visit import Visit
 from service.doors.console.wire import call_as_text
+from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.doors.render import batch_resource
 from service.gateways.store import batch_family, batch_lists, batch_reading
@@ -84,7 +85,7 @@ def _render_list(
 
 async def show(visit: Visit) -> web.StreamResponse:
     """Show one batch: how it stands, its items, its calls, and what is known of them."""
-    return await show_batch(visit, id_of(visit))
+    return await show_batch(visit, read_id(visit.request, what="batch"))
 
 
 async def show_batch(visit: Visit, batch_id: UUID, *, refused: Refused | None = None) -> web.Response:
@@ -131,15 +132,3 @@ async def _read_family(connection: Connection, batch_id: UUID, *, visible: tuple
         parts=tuple(one for one in relatives if one.batch_id in into),
         pending_item_ids=tuple(await batch_family.items_of_family(connection, batch_id)),
     )
-
-
-def id_of(visit: Visit) -> UUID:
-    """Return the id of the batch that is asked for.
-
-    Raises:
-        ProblemError: it is no id.
-    """
-    try:
-        return UUID(visit.request.match_info["id"])
-    except ValueError:
-        raise ProblemError(problems.not_found("batch")) from None

@@ -11,10 +11,11 @@ from service.core.resolution import ResolutionBody
 from service.core.submission import Invalid
 from service.doors import action_problems, problems
 from service.doors.batches import resolution_of
-from service.doors.console.batches import Refused, id_of, show_batch
+from service.doors.console.batches import Refused, show_batch
 from service.doors.console.forms import model_of
 from service.doors.console.visit import Visit
 from service.doors.http import HTTP_REQUEST_ID
+from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.flow.resolve import NoSuchBatch, NotResolvable, Order, Resolved, resolve
 
@@ -23,7 +24,7 @@ _ATTENTION = "/attention"
 
 async def decide(visit: Visit) -> web.StreamResponse:
     """Write an operator's decision about a batch that waits for one; one that cannot be is explained on its page."""
-    batch_id, fields = id_of(visit), await visit.read_form()
+    batch_id, fields = read_id(visit.request, what="batch"), await visit.read_form()
     body = model_of(fields, ResolutionBody)
     if isinstance(body, Invalid):
         return await show_batch(visit, batch_id, refused=_refused(fields, body))

@@ -17,6 +17,7 @@ from service.doors.auth import Scope
 from service.doors.console.rendering import age
 from service.doors.console.requests import actor_of
 from service.doors.console.visit import Visit
+from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.flow import api_keys
 from service.flow.api_keys import AlreadyMade, Author, CreatedAccessKey, CreatedKey
@@ -129,7 +130,7 @@ def _parts_of(text: str) -> list[str]:
 
 async def ask_to_revoke(visit: Visit) -> web.StreamResponse:
     """Show the key that shall end, and ask for a reason."""
-    key_id = _id_of(visit)
+    key_id = read_id(visit.request, what="key")
     found = next((key for key in await visit.deps.database.read(list_keys) if key.key_id == key_id), None)
     if found is None:
         raise ProblemError(problems.not_found("key"))
@@ -143,7 +144,7 @@ async def ask_to_revoke(visit: Visit) -> web.StreamResponse:
 
 async def revoke(visit: Visit) -> web.StreamResponse:
     """End a key, and its sessions with it; within a second no process takes it any more."""
-    key_id, fields = _id_of(visit), await visit.read_form()
+    key_id, fields = read_id(visit.request, what="key"), await visit.read_form()
     if not await api_keys.revoke_key(visit.deps.database, key_id, _author(visit, fields)):
         raise ProblemError(problems.not_found("key that is in force"))
     return visit.go_to("/keys", notice="key_revoked")
@@ -152,13 +153,6 @@ async def revoke(visit: Visit) -> web.StreamResponse:
 def _author(visit: Visit, fields: Mapping[str, str]) -> Author:
     actor = actor_of(visit, fields.get("reason", ""))
     return Author(name=actor.name, reason=actor.reason, http_request_id=actor.http_request_id)
-
-
-def _id_of(visit: Visit) -> UUID:
-    try:
-        return UUID(visit.request.match_info["id"])
-    except ValueError:
-        raise ProblemError(problems.not_found("key")) from None
 
 
 def _read_id(text: str) -> UUID:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 from urllib.parse import urlencode
-from uuid import UUID
 
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from service.doors.console.ticked import read_action
 from service.doors.console.visit import Visit
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.operations import check_applicants, owner_of
+from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.flow import operations
 from service.flow.operations import CountChanged, NoSuchOperation, NotRunning, Preview, TooMany
@@ -136,7 +136,7 @@ async def index(visit: Visit) -> web.StreamResponse:
 async def show(visit: Visit) -> web.StreamResponse:
     """Show how far an operation has come."""
     owner = owner_of(visit.known_caller)
-    progress = await operations.find(visit.deps, _id_of(visit), owner=owner)
+    progress = await operations.find(visit.deps, read_id(visit.request, what="operation"), owner=owner)
     if progress is None:
         raise ProblemError(problems.not_found("operation"))
     return visit.render("operation.html", one=progress, list_path=_list_path_of(progress.operation.filter))
@@ -144,7 +144,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 async def abort(visit: Visit) -> web.StreamResponse:
     """Stop an operation; what it has done stays done."""
-    operation_id, form = _id_of(visit), await visit.read_form()
+    operation_id, form = read_id(visit.request, what="operation"), await visit.read_form()
     actor = replace(actor_of(visit, form.get("reason", "")), owner=owner_of(visit.known_caller))
     outcome = await operations.abort(visit.deps, operation_id, actor)
     match outcome:
@@ -173,10 +173,3 @@ def _list_path_of(members: Mapping[str, str]) -> str | None:
             return path_of("/requests", {**fields, "label": f"{name.removeprefix(LABEL_PREFIX)}={text}"})
         case _:
             return None
-
-
-def _id_of(visit: Visit) -> UUID:
-    try:
-        return UUID(visit.request.match_info["id"])
-    except ValueError:
-        raise ProblemError(problems.not_found("operation")) from None

@@ -11,11 +11,11 @@ from aiohttp import web
 from service.core.model import Event, RequestState
 from service.core.request_filter import FILTER_NAMES, LABEL_PREFIX, BadFilter, RequestFilter, read_filter
 from service.deps import Deps
-from service.doors import problems
 from service.doors.console.lists import ListView, path_of, read_list
 from service.doors.console.visit import Visit
 from service.doors.http import HTTP_REQUEST_ID
 from service.doors.keys import INTAKE
+from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.doors.render import request_resource, to_json
 from service.doors.request_actions import problem_of
@@ -114,7 +114,7 @@ def _next_path(view: ListView, rows: RequestRows) -> str:
 
 async def show(visit: Visit) -> web.StreamResponse:
     """Show one request: how it stands, its items, and what has happened to it."""
-    request_id = _id_of(visit)
+    request_id = read_id(visit.request, what="release request")
     found = await find_view(visit.deps, request_id, visit.known_caller)
     events = await status.find_events(
         visit.deps, request_id, visible=visit.visible, after=0, limit=_EVENTS_SHOWN
@@ -156,7 +156,7 @@ async def retry(visit: Visit) -> web.StreamResponse:
 
 
 async def _act(visit: Visit, act: Act, *, notice: str) -> web.StreamResponse:
-    request_id = _id_of(visit)
+    request_id = read_id(visit.request, what="release request")
     fields = await visit.read_form()
     outcome = await act(
         visit.deps, visit.request.app[INTAKE], request_id, actor_of(visit, fields.get("reason", ""))
@@ -177,10 +177,3 @@ def actor_of(visit: Visit, reason: str) -> Actor:
         http_request_id=visit.request[HTTP_REQUEST_ID],
         may_apply_for=caller.may_apply_for,
     )
-
-
-def _id_of(visit: Visit) -> UUID:
-    try:
-        return UUID(visit.request.match_info["id"])
-    except ValueError:
-        raise ProblemError(problems.not_found("release request")) from None
