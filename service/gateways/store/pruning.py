@@ -63,10 +63,7 @@ async def prune_requests(
     connection: Connection, *, behind: UUID, kept_for: timedelta, look_at: int
 ) -> Pruned:
     """Delete those of the next requests that ended longer ago than ``kept_for``, with their items and events."""
-    row = await connection.fetchrow(PRUNE_REQUESTS, behind, first_id_within(kept_for), kept_for, look_at)
-    if row is None:
-        raise AssertionError("what selects from nothing is one row")
-    return Pruned(count=row["count"], last_id=row["last_id"])
+    return await _take_step(connection, PRUNE_REQUESTS, behind, kept_for, look_at)
 
 
 # Batches in the order of their ids that ended long enough ago, of which no item and no part is left.
@@ -97,7 +94,13 @@ SELECT (SELECT count(*) FROM pruned) AS count, (SELECT o.id FROM old AS o ORDER 
 
 async def prune_batches(connection: Connection, *, behind: UUID, kept_for: timedelta, look_at: int) -> Pruned:
     """Delete those of the next batches that ended longer ago than ``kept_for``, with their attempts."""
-    row = await connection.fetchrow(PRUNE_BATCHES, behind, first_id_within(kept_for), kept_for, look_at)
+    return await _take_step(connection, PRUNE_BATCHES, behind, kept_for, look_at)
+
+
+async def _take_step(
+    connection: Connection, statement: LiteralString, behind: UUID, kept_for: timedelta, look_at: int
+) -> Pruned:
+    row = await connection.fetchrow(statement, behind, first_id_within(kept_for), kept_for, look_at)
     if row is None:
         raise AssertionError("what selects from nothing is one row")
     return Pruned(count=row["count"], last_id=row["last_id"])
