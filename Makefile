@@ -8,13 +8,12 @@ CHAOS := $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 PARALLEL := --numprocesses=4 --dist=worksteal
 INSTALLED := $(VENV)/.installed
 # For tests of what is shipped for Prometheus; where it cannot be had they are skipped, and say why.
-PROMTOOL := .venv-tools/prometheus/usr/bin/promtool
 # Each peer has an environment of its own: they do not agree about the version of redis.
 PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
+.PHONY: help demo up test browser promtool screenshots chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +31,18 @@ demo: $(INSTALLED) ## Run the main job against a vendor that misbehaves, and che
 up: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(BIN)/python -m service up
 
-$(PROMTOOL):
-	@sh deploy/prometheus/fetch.sh .venv-tools/prometheus
-
-test: $(INSTALLED) $(PROMTOOL) ## Run all checks and the test suite
+test: $(INSTALLED) ## Run all checks and the test suite
 	$(MAKE) check
 	@$(MAKE) --no-print-directory browser || echo "Tests that need a browser will be skipped."
+	@$(MAKE) --no-print-directory promtool || echo "Tests that need Prometheus will be skipped."
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # libatomic1 is for Playwright's driver.
 browser: $(INSTALLED) ## Fetch Chromium and Chinese glyphs for the tests, into .venv-tools
 	@$(BIN)/python tests/tools/debian_packages.py chromium fonts-wqy-microhei libatomic1
+
+promtool: $(INSTALLED) ## Fetch Prometheus and promtool for the tests, into .venv-tools
+	@$(BIN)/python tests/tools/debian_packages.py prometheus
 
 screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="overview dark-en-1280"
 	-@$(MAKE) --no-print-directory browser

@@ -12,18 +12,18 @@ import pytest
 from tests.support.nursery import REPOSITORY
 from tests.support.stack import free_port
 from tests.support.waiting import eventually
+from tests.tools.debian_packages import STORE
 
-DIRECTORY = REPOSITORY / ".venv-tools" / "prometheus"
 SHIPPED = REPOSITORY / "deploy" / "prometheus"
 
 
 def program(name: str) -> Path:
     """Return the path of a program of Prometheus; skip the test where the set-up could not fetch it."""
-    path = DIRECTORY / "usr" / "bin" / name
-    missing = DIRECTORY / "missing"
-    if not path.exists() or missing.exists():
-        why = missing.read_text(encoding="utf-8") if missing.exists() else "`make test` fetches it"
-        pytest.skip(f"{name} is not here: {why.strip()}")
+    path = STORE.program(name)
+    if not path.exists():
+        pytest.skip(
+            f"{name} is not here: `make promtool` fetches it from Debian's packages, where there is apt"
+        )
     return path
 
 
