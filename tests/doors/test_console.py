@@ -14,6 +14,7 @@ from service.doors.console.routes import PAGES
 from service.doors.console.words import LANGUAGES, choose_language, load_words
 from tests.doors.conftest import StartReplica
 from tests.support.api import REQUESTS, Answer, Replica
+from tests.support.sql import fetch_value
 from tests.support.stack import body
 from tests.support.waiting import eventually
 
@@ -135,6 +136,18 @@ async def test_a_session_ends_with_the_logout_and_with_its_key(
     await revoke_key(database_url, key_id)
     await eventually(lambda: _leads_to_login(other, second))
     await eventually(lambda: _leads_to_login(guarded, second))
+
+
+async def test_a_session_ends_when_its_time_is_over(guarded: Replica, database_url: str) -> None:
+    """However live its key is; and the next login sweeps it away."""
+    api_key, _ = await make_key(database_url, "read")
+    cookie = session_of(await log_in(guarded, api_key))
+    assert (await read(guarded, "/", cookie)).status == 200
+
+    await fetch_value(database_url, "UPDATE console_sessions SET expires_at = now()")
+    await eventually(lambda: _leads_to_login(guarded, cookie))
+    await log_in(guarded, api_key)
+    assert await fetch_value(database_url, "SELECT count(*) FROM console_sessions") == 1
 
 
 async def _leads_to_login(replica: Replica, cookie: str) -> bool:
