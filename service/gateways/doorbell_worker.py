@@ -72,6 +72,10 @@ class DoorbellWorker(SafeWorker):
         """Ring a doorbell for a job that asks for a look under an id of its own."""
         await self._doorbells.ring(UUID(hex=key), delay=timedelta(0))
 
+    async def _is_left(self, job_id: str) -> bool:
+        """Look in any case: what the doorbell was rung for may have come after the other look."""
+        return Bell.of(job_id) is not None or await super()._is_left(job_id)
+
     async def _perform(self, job_id: str, score: int) -> None:
         bell = Bell.of(job_id)
         if bell is None:

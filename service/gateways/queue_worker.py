@@ -97,7 +97,7 @@ class SafeWorker(Worker):
         for job_id, due in zip(taken[::2], taken[1::2], strict=True):
             if not is_text(job_id):
                 await self._drop_unreadable(job_id)
-            elif not self._is_running(job_id.decode()):
+            else:
                 await self._run(job_id.decode(), int(due))
 
     async def _is_any_due(self) -> bool:
@@ -108,18 +108,30 @@ class SafeWorker(Worker):
         self._due_in = _from_now(head[0][1]) if head else None
         return self._due_in is not None and self._due_in <= timedelta(0)
 
-    def _is_running(self, job_id: str) -> bool:
-        """Tell whether this worker runs a job; Redis may have forgotten that, and arq would mix up the two."""
-        job = self.tasks.get(job_id)
-        return job is not None and not job.done()
-
     async def _run(self, job_id: str, due: int) -> None:
         """Run a job that was taken, and keep count of it as arq does."""
         await self.sem.acquire()
         self.job_counter += 1
-        self.tasks[job_id] = job = asyncio.create_task(self.run_job(job_id, due))
+        run = self._run_after(self.tasks.get(job_id), job_id, due)
+        self.tasks[job_id] = job = asyncio.create_task(run)
         job.add_done_callback(lambda _: self._release_sem_dec_counter_on_complete())
         job.add_done_callback(take_note)
+
+    async def _run_after(self, running: asyncio.Task[Any] | None, job_id: str, due: int) -> None:
+        """Run a job when the one with its id has ended, should this worker run that still.
+
+        Redis has forgotten that it runs, or knows that it has ended a moment before this worker does: dropped here, the
+        job would count as running until arq takes its worker for dead.
+        """
+        if running is not None and not running.done():
+            await running
+            if not await self._is_left(job_id):
+                return
+        await self.run_job(job_id, due)
+
+    async def _is_left(self, job_id: str) -> bool:
+        """Tell whether there is still something to do, now that another run of the job has ended."""
+        return await self.pool.zscore(self.queue_name, job_id) is not None
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job; one whose own keys are of a wrong type would end arq's worker."""

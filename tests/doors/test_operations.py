@@ -11,6 +11,7 @@ from service.flow.operations import act_on_next
 from tests.doors.conftest import StartReplica
 from tests.main_job.conftest import StackWith
 from tests.support.api import REQUESTS, Answer, Api, Replica
+from tests.support.emulator import UNLIMITED
 from tests.support.sql import fetch_value
 from tests.support.stack import body, most_in_a_second
 from tests.support.waiting import eventually
@@ -126,10 +127,10 @@ async def test_an_operation_can_be_stopped(replica: Replica) -> None:
 async def test_five_hundred_rejected_requests_are_retried_within_the_limit(stack_with: StackWith) -> None:
     """They leave spread over the limiter, and all are released."""
     async with stack_with(
-        {"poisoned_items": [str(n) for n in range(500)]}, RELEASE_SWEEP_SECONDS="0.5"
+        {"poisoned_items": [str(n) for n in range(500)], **UNLIMITED}, RELEASE_SWEEP_SECONDS="0.5"
     ) as stack:
         await stack.start_api()
-        first = await stack.start_worker(RELEASE_BATCH_MAX_ITEMS="1")
+        first = await stack.start_worker(RELEASE_BATCH_MAX_ITEMS="1", RELEASE_VENDOR_RATE="0")
         ids = await stack.submit_all(
             body(str(n), labels={"run": "7"}, workspace=f"ws-{n % 5}") for n in range(500)
         )

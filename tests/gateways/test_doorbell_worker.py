@@ -100,6 +100,27 @@ async def test_a_doorbell_that_was_answered_can_be_rung_for_the_next_look(redis_
     assert (is_answered, has_job) == (0, 1)
 
 
+async def test_a_doorbell_that_sounds_before_its_answer_has_returned_is_answered(redis_url: str) -> None:
+    """Redis knows of the end first, and may be asked for what is due before the answer is over."""
+    answers: asyncio.Queue[None] = asyncio.Queue()
+    may_return = asyncio.Event()
+
+    async def answer(sounding: Bell, end: End) -> None:
+        await end(None if may_return.is_set() else Ring(batch_key=sounding.batch_key, delay=NOW))
+        answers.put_nowait(None)
+        await may_return.wait()
+
+    async def is_taken_again() -> bool:
+        return bool(await redis.exists(in_progress_key_prefix + bell_id(KEY, 0)))
+
+    async with open_client(redis_url) as redis, answering(redis, answer):
+        await Doorbells(redis).ring(KEY, delay=NOW)
+        await answers.get()
+        await eventually(is_taken_again, what="the next doorbell being taken")
+        may_return.set()
+        await answers.get()
+
+
 async def test_a_doorbell_whose_answer_is_cut_off_is_answered_again(redis_url: str) -> None:
     """It is free for another worker at once, not when arq would take this one for dead."""
     answers: asyncio.Queue[None] = asyncio.Queue()
