@@ -163,6 +163,7 @@ async def test_the_site_is_read_and_searched_without_a_network(site: Site, look:
             await page.goto(f"{url}/{name}.html")
             await rest(page)
             assert await sticks_out(page) == []
+        await page.locator("dialog[aria-label=Search]").wait_for(state="attached")
         await page.keyboard.press("Control+k")
         await page.get_by_role("combobox", name="Search").fill("linger")
         await page.get_by_role("option").filter(has_text="Configuration").first.wait_for()
