@@ -13,7 +13,7 @@ PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser promtool screenshots docs chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
+.PHONY: help demo up test browser promtool screenshots docs reference chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="ov
 
 docs: $(INSTALLED) ## Build the docs as a site, into site/
 	$(BIN)/zensical build --clean --strict
+
+reference: $(INSTALLED) ## Write what the docs take from the code: settings, options, states
+	$(BIN)/python -m tests.docs.reference
 
 chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards
 	for seed in $(or $(SEEDS),1 2 3); do \

@@ -23,7 +23,12 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice([scope.value for scope in Scope])
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it may do; repeatable.",
 )
 @click.option(
     "--workspace",
