@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.docs.command_options import options_page
 from tests.docs.diagrams import DRAWINGS, STATE_DIAGRAMS, StateDiagram
+from tests.docs.log_events import log_events_table
 from tests.docs.markdown import REPOSITORY
 from tests.docs.settings_table import settings_table
 
@@ -31,22 +32,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+PAGES = ("states.md", "configuration.md", "events.md")
 #: The parts of pages, by name; each is given what stands there now.
 PARTS: Mapping[str, Callable[[str], str]] = {
     "ways of a request": lambda _: ways(STATE_DIAGRAMS["request"]),
     "ways of an item": lambda _: ways(STATE_DIAGRAMS["item"]),
     "ways of a batch": lambda _: ways(STATE_DIAGRAMS["batch"]),
     "settings": settings_table,
+    "log events": log_events_table,
 }
 
 
 def generated() -> dict[Path, str]:
     """Return the files that are made wholly or in part, as they have to be."""
     pictures = {DOCS / "diagrams" / f"{name}.svg": drawing.svg() for name, drawing in DRAWINGS.items()}
-    pages = {
-        DOCS / name: with_parts((DOCS / name).read_text("utf-8"))
-        for name in ("states.md", "configuration.md")
-    }
+    pages = {DOCS / name: with_parts((DOCS / name).read_text("utf-8")) for name in PAGES}
     return {**pictures, **pages, DOCS / "command-options.md": options_page()}
 
 

@@ -22,6 +22,7 @@ from service.core.model import (
 )
 from service.core.rejects import EntryFault
 from service.core.telemetry import LogEvent
+from service.doors.console.audit import ACTIONS
 from service.doors.console.routes import PAGES
 from service.doors.facade.routes import FACADE_ROUTES
 from service.doors.routes import ROUTES, Guarded
@@ -156,10 +157,26 @@ def test_every_code_of_a_reject_is_in_the_table() -> None:
 
 
 def test_every_log_event_is_in_the_table() -> None:
-    """docs/operations.md explains all events of the catalogue, in its order."""
-    rows = Page.read("docs/operations.md").section("Log").rows()
+    """docs/events.md explains all events of the catalogue, in its order."""
+    rows = Page.read("docs/events.md").section("Of the log").rows()
 
     assert [event.value for event in LogEvent] == [row[0] for row in rows]
+    assert all(meaning and deed for *_, meaning, deed in rows)
+
+
+def test_every_event_of_a_request_is_in_the_table() -> None:
+    """docs/events.md has an event for each state, and the one of a retry, whose state is `accepted`."""
+    rows = Page.read("docs/events.md").section("Of a request").rows()
+    changes = [f"request.{state}" for state in RequestState]
+
+    assert [*changes, "request.retried"] == [row[0] for row in rows]
+
+
+def test_every_action_of_the_audit_trail_is_in_the_table() -> None:
+    """docs/events.md has the actions by which the console filters, in their order."""
+    rows = Page.read("docs/events.md").section("Of the audit trail").rows()
+
+    assert list(ACTIONS) == [row[0] for row in rows]
 
 
 def test_the_longest_pause_is_told_as_it_is() -> None:
