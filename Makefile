@@ -51,7 +51,7 @@ screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="ov
 docs: $(INSTALLED) ## Build the docs as a site, into site/
 	$(BIN)/zensical build --clean --strict
 
-reference: $(INSTALLED) ## Write what the docs take from the code: settings, options, states
+reference: $(INSTALLED) ## Write what the docs take from the code: settings, options, parameters, events, states
 	$(BIN)/python -m tests.docs.reference
 
 chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.docs.command_options import options_page
 from tests.docs.diagrams import DRAWINGS, STATE_DIAGRAMS, StateDiagram
+from tests.docs.http_parameters import parameters_page
 from tests.docs.log_events import log_events_table
 from tests.docs.markdown import REPOSITORY
 from tests.docs.settings_table import settings_table
@@ -47,7 +48,8 @@ def generated() -> dict[Path, str]:
     """Return the files that are made wholly or in part, as they have to be."""
     pictures = {DOCS / "diagrams" / f"{name}.svg": drawing.svg() for name, drawing in DRAWINGS.items()}
     pages = {DOCS / name: with_parts((DOCS / name).read_text("utf-8")) for name in PAGES}
-    return {**pictures, **pages, DOCS / "command-options.md": options_page()}
+    whole = {"command-options.md": options_page(), "http-parameters.md": parameters_page()}
+    return {**pictures, **pages, **{DOCS / name: text for name, text in whole.items()}}
 
 
 def with_parts(text: str) -> str:

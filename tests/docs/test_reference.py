@@ -25,6 +25,7 @@ from service.core.telemetry import LogEvent
 from service.doors.console.audit import ACTIONS
 from service.doors.console.routes import PAGES
 from service.doors.facade.routes import FACADE_ROUTES
+from service.doors.openapi import openapi_document
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
 from tests.docs.markdown import REPOSITORY, Page
@@ -104,6 +105,15 @@ def test_every_endpoint_is_in_the_table() -> None:
     }
 
     assert served == {(endpoint, scope) for endpoint, scope, _ in rows}
+
+
+def test_every_member_of_a_release_request_is_in_the_table() -> None:
+    """docs/http-api.md explains all members of the body, says which are required, and has no other."""
+    members, *_ = Page.read("docs/http-api.md").section("POST /v1/release-requests").tables()
+    schema = openapi_document(ROUTES)["components"]["schemas"]["ReleaseRequestBody"]
+
+    assert {name for name, _ in members} == schema["properties"].keys()
+    assert {name for name, said in members if said.startswith("required:")} == set(schema["required"])
 
 
 def test_every_call_of_the_facade_is_in_the_table() -> None:
