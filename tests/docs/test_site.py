@@ -62,12 +62,13 @@ class Site:
         return found
 
     def has(self, page: Path, link: str) -> bool:
-        """Whether a link of a page leads to a file, and to a place in it where it names one."""
+        """Whether a link of a page leads to a file of the site, and to a place in it where it names one."""
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         if target.is_dir():
             target /= "index.html"
-        return target.is_file() and (not anchor or anchor in self.pages[target].ids)
+        is_there = target.is_relative_to(self.folder.resolve()) and target.is_file()
+        return is_there and (not anchor or anchor in self.pages[target].ids)
 
 
 @pytest.fixture(scope="module")
