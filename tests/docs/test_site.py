@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from playwright.async_api import Page
 
 from tests.console.browser import HOW_TO_GET_ONE, find_chromium, running_browser
 from tests.console.layout import sticks_out
@@ -147,26 +148,25 @@ def test_every_link_of_the_site_leads_somewhere(site: Site) -> None:
     assert broken == set()
 
 
-@pytest.mark.parametrize("look", [Look(width=PHONE), Look(scheme="dark")], ids=str)
-async def test_the_site_is_read_and_searched_without_a_network(site: Site, look: Look) -> None:
+async def test_the_site_is_read_and_searched_without_a_network(site: Site) -> None:
     """Pages fit into a phone and a laptop, the search finds a word, and no other host is asked for anything."""
     chromium = find_chromium()
     if chromium is None:
         pytest.skip(HOW_TO_GET_ONE)
-    async with (
-        serving(site) as url,
-        running_browser(chromium) as browser,
-        await look.open(browser) as context,
-    ):
-        watch = Watch(context, url)
-        page = await context.new_page()
-        for name in ("http-api", "states", "index"):
-            await page.goto(f"{url}/{name}.html")
-            await rest(page)
-            assert await sticks_out(page) == []
-        await page.locator("dialog[aria-label=Search]").wait_for(state="attached")
-        await page.keyboard.press("Control+k")
-        await page.get_by_role("combobox", name="Search").fill("linger")
-        await page.get_by_role("option").filter(has_text="Configuration").first.wait_for()
+    async with serving(site) as url, running_browser(chromium) as browser:
+        for look in (Look(width=PHONE), Look(scheme="dark")):
+            async with await look.open(browser) as context:
+                watch = Watch(context, url)
+                await read_and_search(await context.new_page(), url)
+                assert watch.faults == []
 
-    assert watch.faults == []
+
+async def read_and_search(page: Page, url: str) -> None:
+    for name in ("http-api", "states", "index"):
+        await page.goto(f"{url}/{name}.html")
+        await rest(page)
+        assert await sticks_out(page) == []
+    await page.locator("dialog[aria-label=Search]").wait_for(state="attached")
+    await page.keyboard.press("Control+k")
+    await page.get_by_role("combobox", name="Search").fill("linger")
+    await page.get_by_role("option").filter(has_text="Configuration").first.wait_for()
