@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.core.audit_trail import Reason
 from service.core.field_errors import field_errors
@@ -26,7 +26,7 @@ class ActionBody(BaseModel):
         json_schema_extra={"examples": [{"reason": "the vendor is in maintenance"}]},
     )
 
-    reason: Reason | None = None
+    reason: Reason | None = Field(None, description="Why, for the audit trail.")
 
 
 async def read_body(request: web.Request, model: type[Model]) -> Model:

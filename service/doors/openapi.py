@@ -19,6 +19,14 @@ AnyRoute = Route | FacadeRoute
 Json = dict[str, Any]
 _Mode = Literal["validation", "serialization"]
 _REFERENCES = "#/components/schemas/{model}"
+_PATH_MEANINGS = {
+    "id": "The id that the service gave.",
+    "project_id": "The vendor's id of the project.",
+    "workspace": "The vendor's name of the workspace.",
+    "package_id": "The vendor's id of the release package.",
+    "name": "The name of a file of the page.",
+    "code": "The code of a problem.",
+}
 _PATH_PARAMETER = re.compile(r"\{([a-z_]+)(?::[^}]*)?\}")
 _ID = {"type": "string", "format": "uuid"}
 _IDENTIFIER = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$", "maxLength": 64}
@@ -158,6 +166,7 @@ def _path_parameters(path: str) -> list[Json]:
             "name": name,
             "in": "path",
             "required": True,
+            "description": _PATH_MEANINGS[name],
             "schema": _ID if name == "id" else _IDENTIFIER,
         }
         for name in _PATH_PARAMETER.findall(path)

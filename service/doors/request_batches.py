@@ -52,7 +52,11 @@ class _LooseSchema:
         return {"anyOf": [handler(schema), {"description": "Anything else: its result holds a problem."}]}
 
 
-_COUNT = Field(min_length=1, max_length=MAX_REQUESTS)
+_MANY = Field(
+    min_length=1,
+    max_length=MAX_REQUESTS,
+    description="Release requests as in the call for one; a bad one does not fail the others.",
+)
 
 
 class ReleaseRequestBatch(BaseModel):
@@ -67,13 +71,13 @@ class ReleaseRequestBatch(BaseModel):
         },
     )
 
-    requests: Annotated[list[Annotated[BatchLine, _LooseSchema]], _COUNT]
+    requests: Annotated[list[Annotated[BatchLine, _LooseSchema]], _MANY]
 
 
 class _Lines(ReleaseRequestBatch):
     """The same before its lines are checked one by one, so that a bad one does not fail its neighbours."""
 
-    requests: Annotated[list[Any], _COUNT]
+    requests: Annotated[list[Any], _MANY]
 
 
 @operation(

@@ -41,11 +41,21 @@ class SettingsBody(ActionBody):
         json_schema_extra={"examples": [{"rate": 2, "concurrency": None, "reason": "a slow workspace"}]}
     )
 
-    max_items: Annotated[int, Field(ge=1, le=VENDOR_MAX_ITEMS)] | None = None
-    quiet_seconds: WindowSeconds | None = None
-    linger_seconds: WindowSeconds | None = None
-    rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
-    concurrency: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    max_items: Annotated[int, Field(ge=1, le=VENDOR_MAX_ITEMS)] | None = Field(
+        None, description="Items of a full batch."
+    )
+    quiet_seconds: WindowSeconds | None = Field(
+        None, description="A window closes when nothing new came for so long."
+    )
+    linger_seconds: WindowSeconds | None = Field(
+        None, description="A window closes when the oldest item has waited for so long."
+    )
+    rate: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        None, description="Calls a second; 0 is no limit of its own."
+    )
+    concurrency: Annotated[int, Field(ge=0, le=1_000)] | None = Field(
+        None, description="Calls at once; 0 is no limit of its own."
+    )
 
     def changed(self, own: OwnSettings) -> OwnSettings:
         """Return the settings with the given members changed."""

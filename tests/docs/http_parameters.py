@@ -63,7 +63,7 @@ def _members(call: Json, schemas: Json, meanings: Mapping[str, str]) -> Iterator
     schema = _resolved(body["content"]["application/json"]["schema"], schemas)
     for name, member in schema["properties"].items():
         place = "body" + (", required" if name in schema.get("required", ()) else "")
-        yield _row(name, place, member, meanings.get(name, ""), schemas)
+        yield _row(name, place, member, meanings.get(name, member.get("description", "")), schemas)
 
 
 def _row(name: str, place: str, schema: Json, meaning: str, schemas: Json) -> str:
