@@ -11,7 +11,7 @@ from aiohttp import web
 
 from service.core.audit_trail import KeptEntry
 from service.core.auditing import PROMISES, AuditReport
-from service.core.model import Event, ItemState, RequestState, WaitReason
+from service.core.model import Event, ItemState, RequestState
 from service.doors.operating_resources import AuditLogEntry, AuditResource
 from service.doors.resources import (
     AttemptResource,
@@ -25,7 +25,8 @@ from service.doors.resources import (
     RequestLinks,
 )
 from service.flow.accept_group import Accepted
-from service.flow.status import what_it_waits_for
+from service.flow.status import wait_of_newcomer, what_it_waits_for
+from service.flow.windows import Windows
 from service.gateways.store.batch_reading import AttemptView, BatchView, MemberView
 from service.gateways.store.reading import ItemView, RequestView
 
@@ -101,16 +102,24 @@ def _item(item: ItemView) -> ItemResource:
     }
 
 
-def accepted_resource(accepted: Accepted) -> ReleaseRequest:
-    """Return a request that was accepted this moment, without asking Postgres for what we have just written."""
+def accepted_resource(accepted: Accepted, windows: Windows) -> ReleaseRequest:
+    """Return a request that was accepted this moment, without asking Postgres for what we have just written.
+
+    Whether its workspace is paused is said as ``windows`` knew it a second ago.
+    """
     request_id, submission = accepted.request.request_id, accepted.request.submission
-    begins_at, key = submission.not_before, submission.key
+    wait = wait_of_newcomer(
+        is_paused=windows.is_paused(submission.key.place),
+        begins_at=submission.not_before,
+        now=accepted.created_at,
+    )
+    key = submission.key
     return {
         "id": request_id,
         "state": RequestState.ACCEPTED,
         "done": False,
-        "wait_reason": WaitReason.WINDOW_OPEN,
-        "not_before": begins_at if begins_at is not None and begins_at > accepted.created_at else None,
+        "wait_reason": wait.reason,
+        "not_before": wait.until,
         "project_id": key.project_id,
         "workspace": key.workspace,
         "apply_user_id": key.apply_user_id,
