@@ -1,7 +1,7 @@
-"""The windows and pauses of workspaces, as they were a second ago at most: for when to ring, and for what callers are told.
+"""The windows and pauses of workspaces, as they were a second ago at most: for when to ring, and what to tell callers.
 
 Takes: what workspaces have of their own.
-Leaves: nothing. A look at a key goes by the newest settings, whenever it was rung for, and sends nothing that is paused.
+Leaves: nothing. A look at a key goes by the newest settings, whenever it was rung for.
 If Postgres is away: the windows stay as they were.
 """
 

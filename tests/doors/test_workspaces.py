@@ -257,7 +257,9 @@ async def test_a_request_with_a_time_to_come_says_which(replica: Replica) -> Non
     await send(replica, "POST", "/project/ws/pause")
     paused = await replica.accept(body("2", workspace="ws", not_before=later))
 
-    assert [(one["wait_reason"], one["not_before"]) for one in (accepted, shown)] == [("window_open", later)] * 2
+    assert [(one["wait_reason"], one["not_before"]) for one in (accepted, shown)] == [
+        ("window_open", later)
+    ] * 2
     assert (paused["wait_reason"], paused["not_before"]) == ("paused", None)
 
 
