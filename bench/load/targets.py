@@ -63,6 +63,12 @@ class Addresses:
 GROUP = ("-m", "bench.yardsticks.group")
 L1 = Target(name="L1", title="L1: bare handler", intake=("-m", "bench.yardsticks.bare"))
 L3N = Target(name="L3n", title="L3n: L1 and group commit", intake=GROUP)
+L3P = Target(
+    name="L3p",
+    title="L3p: L3n with this service's checks, rows and answer",
+    kind=Kind.SERVICE,
+    intake=("-m", "bench.yardsticks.kept"),
+)
 L4N = Target(
     name="L4n",
     title="L4n: L3n, a worker woken by NOTIFY",

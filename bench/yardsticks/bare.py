@@ -22,12 +22,12 @@ def build_app() -> web.Application:
     return app
 
 
-def serve(app: web.Application) -> None:
-    """Serve on the port that is asked for."""
+def serve(app: web.Application, *, port_in: str = "BENCH_PORT") -> None:
+    """Serve on the port that a variable names."""
     web.run_app(
         app,
         host="127.0.0.1",
-        port=int(os.environ["BENCH_PORT"]),
+        port=int(os.environ[port_in]),
         access_log=None,
         loop=uvloop.new_event_loop(),
         print=lambda *_: print("ready", flush=True),  # noqa: T201 - read by the parent

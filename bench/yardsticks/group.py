@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 import asyncpg
 import orjson
@@ -18,34 +19,36 @@ from arq.connections import RedisSettings
 from bench.yardsticks.bare import serve
 from bench.yardsticks.table import Request, insert, read_request
 
-Write = Callable[[Sequence[Request]], Awaitable[None]]
+Given = TypeVar("Given")
+Kept = TypeVar("Kept")
+Write = Callable[[Sequence[Request]], Awaitable[Sequence[None]]]
 CHANNEL = "keys"
 NOTIFY = "SELECT pg_notify($1, $2)"
 RING_SECONDS = 0.01
 
 
-class GroupCommit:
+class GroupCommit(Generic[Given, Kept]):
     """Gathers requests while a commit runs."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Callable[[Sequence[Given]], Awaitable[Sequence[Kept]]]) -> None:
         self._write = write
-        self._waiting: list[tuple[Request, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Given, asyncio.Future[Kept]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def add(self, request: Request) -> None:
-        """Return when the request is committed."""
-        committed = asyncio.get_running_loop().create_future()
+    async def add(self, request: Given) -> Kept:
+        """Return what became of the request when it is committed."""
+        committed: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, committed))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        await committed
+        return await committed
 
     async def _write_all(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            await self._write([request for request, _ in group])
-            for _, committed in group:
-                committed.set_result(None)
+            kept = await self._write([request for request, _ in group])
+            for (_, committed), each in zip(group, kept, strict=True):
+                committed.set_result(each)
         self._writing = None
 
 
@@ -68,7 +71,7 @@ class ArqBell:
 def build_app() -> web.Application:
     """Put the application together."""
     app = web.Application()
-    group = web.AppKey("group", GroupCommit)
+    group = web.AppKey("group", GroupCommit[Request, None])
 
     async def open_all(app: web.Application) -> AsyncIterator[None]:
         connection = await asyncpg.connect(os.environ["BENCH_DATABASE_URL"])
@@ -94,17 +97,20 @@ def build_app() -> web.Application:
 
 
 def _writer(connection: "asyncpg.Connection[asyncpg.Record]", bell: ArqBell) -> Write:
-    async def write_only(requests: Sequence[Request]) -> None:
+    async def write_only(requests: Sequence[Request]) -> Sequence[None]:
         await insert(connection, requests)
+        return [None] * len(requests)
 
-    async def write_and_notify(requests: Sequence[Request]) -> None:
+    async def write_and_notify(requests: Sequence[Request]) -> Sequence[None]:
         async with connection.transaction():
             await insert(connection, requests)
             await connection.execute(NOTIFY, CHANNEL, " ".join({request.key for request in requests}))
+        return [None] * len(requests)
 
-    async def write_and_ring(requests: Sequence[Request]) -> None:
+    async def write_and_ring(requests: Sequence[Request]) -> Sequence[None]:
         await insert(connection, requests)
         bell.keys.update(request.key for request in requests)
+        return [None] * len(requests)
 
     return {"none": write_only, "notify": write_and_notify, "arq": write_and_ring}[_bell()]
 

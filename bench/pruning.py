@@ -1,0 +1,135 @@
+"""What the end of a retention costs those who ask meanwhile: ``python -m bench.pruning [REQUESTS]``.
+
+Half of the requests of a grown database are deleted while others are shown and handed in at an even pace; the same
+without any deletion comes first.
+"""
+
+import asyncio
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.valkey import EmbeddedValkey
+from service.flow.prune import prune_once
+from service.gateways.migrate import migrate
+from service.gateways.store.database import Database, PoolSize
+from tests.support.emulator import UNLIMITED
+from tests.support.grown import grow
+from tests.support.servers import Databases
+from tests.support.stack import Stack, body, running_stack
+
+REQUESTS = 100_000
+QUIET_SECONDS = 20.0
+#: Between two of a kind.
+EVERY_SECONDS = {"shown": 0.01, "listed": 0.05, "accepted": 0.02}
+PAGE = "?page_size=50&workspace=ws-1"
+
+Times = dict[str, list[float]]
+
+
+class Callers:
+    """Shows, lists and hands in requests, and keeps how long each took."""
+
+    def __init__(self, stack: Stack, ids: Sequence[str]) -> None:
+        self._stack = stack
+        self._ids = itertools.cycle(ids)
+        self._numbers = itertools.count()
+        self.times: Times = defaultdict(list)
+
+    async def call(self, kind: str, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask at an even pace, whether answers are there or not."""
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        async with asyncio.TaskGroup() as asked:
+            for number in itertools.count():
+                await asyncio.sleep(began_at + number * EVERY_SECONDS[kind] - clock())
+                asked.create_task(self._time(kind, ask))
+
+    async def _time(self, kind: str, ask: Callable[[], Awaitable[object]]) -> None:
+        started = time.perf_counter()
+        await ask()
+        self.times[kind].append(1_000 * (time.perf_counter() - started))
+
+    async def show(self) -> None:
+        """Ask where a request stands that is kept."""
+        await self._get(f"/{next(self._ids)}")
+
+    async def list_page(self) -> None:
+        """Read the first page of a workspace."""
+        await self._get(PAGE)
+
+    async def hand_in(self) -> None:
+        """Hand in a request that waits for years."""
+        await self._stack.submit(body(str(next(self._numbers)), not_before="2099-01-01T00:00:00Z"))
+
+    async def _get(self, path: str) -> None:
+        async with self._stack.http.get(f"{self._stack.url}/v1/release-requests{path}") as answer:
+            answer.raise_for_status()
+            await answer.read()
+
+
+async def while_others_call(stack: Stack, ids: Sequence[str], done: Awaitable[object]) -> Times:
+    """Wait for something while callers call; return how long each call took."""
+    callers = Callers(stack, ids)
+    calls = {"shown": callers.show, "listed": callers.list_page, "accepted": callers.hand_in}
+    async with AsyncExitStack() as tasks:
+        for kind, ask in calls.items():
+            tasks.callback(asyncio.create_task(callers.call(kind, ask)).cancel)
+        await done
+    return callers.times
+
+
+def row(title: str, times: Times) -> str:
+    """Write the median, the 99th hundredth and the longest of each kind."""
+    cells = [
+        f"{statistics.median(seen):.1f} / {statistics.quantiles(seen, n=100)[98]:.1f} / {max(seen):.0f}"
+        for seen in (times[kind] for kind in EVERY_SECONDS)
+    ]
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+async def compare(stack: Stack, database: Database, *, kept_for: timedelta) -> None:
+    """Print what callers see without a deletion, and with one."""
+    shown = await stack.http.get(f"{stack.url}/v1/release-requests?page_size=200")
+    ids = [each["id"] for each in (await shown.json())["release_requests"]]
+    quiet = await while_others_call(stack, ids, asyncio.sleep(QUIET_SECONDS))
+    started = time.perf_counter()
+    pruning = asyncio.create_task(prune_once(database, kept_for))
+    busy = await while_others_call(stack, ids, pruning)
+    seconds = time.perf_counter() - started
+    click.echo(f"| ms: p50 / p99 / longest | {' | '.join(EVERY_SECONDS)} |\n|---|---|---|---|")
+    click.echo(row("nothing is deleted", quiet))
+    click.echo(row(f"{pruning.result():,} requests are deleted, in {seconds:.0f} s", busy))
+
+
+async def measure(requests: int) -> None:
+    """Fill servers of our own, and compare."""
+    with tempfile.TemporaryDirectory(prefix="release-") as name:
+        async with (
+            EmbeddedPostgres(Path(name) / "postgres") as postgres,
+            EmbeddedValkey(Path(name) / "valkey") as valkey,
+            Databases(postgres.url).fresh() as database_url,
+        ):
+            await migrate(database_url)
+            await grow(database_url, requests=requests)
+            database = await Database.open(database_url, PoolSize(smallest=1, largest=2))
+            async with running_stack(
+                database_url=database_url, redis_url=valkey.url, directory=Path(name), faults=UNLIMITED
+            ) as stack:
+                await stack.start_api()
+                await compare(stack, database, kept_for=timedelta(seconds=requests / 2))
+            await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS))
