@@ -26,7 +26,6 @@ from service.doors.resources import (
 )
 from service.flow.accept_group import Accepted
 from service.flow.status import wait_of_newcomer, what_it_waits_for
-from service.flow.windows import Windows
 from service.gateways.store.batch_reading import AttemptView, BatchView, MemberView
 from service.gateways.store.reading import ItemView, RequestView
 
@@ -102,18 +101,14 @@ def _item(item: ItemView) -> ItemResource:
     }
 
 
-def accepted_resource(accepted: Accepted, windows: Windows) -> ReleaseRequest:
+def accepted_resource(accepted: Accepted, *, is_paused: bool) -> ReleaseRequest:
     """Return a request that was accepted this moment, without asking Postgres for what we have just written.
 
-    Whether its workspace is paused is said as ``windows`` knew it a second ago.
+    ``is_paused`` is what the process knows of its workspace.
     """
     request_id, submission = accepted.request.request_id, accepted.request.submission
-    wait = wait_of_newcomer(
-        is_paused=windows.is_paused(submission.key.place),
-        begins_at=submission.not_before,
-        now=accepted.created_at,
-    )
-    key = submission.key
+    key, now = submission.key, accepted.created_at
+    wait = wait_of_newcomer(is_paused=is_paused, begins_at=submission.not_before, now=now)
     return {
         "id": request_id,
         "state": RequestState.ACCEPTED,

@@ -154,8 +154,9 @@ def _result(
     outcome: Outcome, views: Mapping[UUID, RequestView], windows: Windows, http_request_id: str
 ) -> BatchResult:
     match outcome:
-        case Accepted(may_have_moved=False):
-            return _accepted(accepted_resource(outcome, windows), is_replay=False)
+        case Accepted(may_have_moved=False, request=new):
+            is_paused = windows.is_paused(new.submission.key.place)
+            return _accepted(accepted_resource(outcome, is_paused=is_paused), is_replay=False)
         case Accepted(request=new) if new.request_id in views:
             return _accepted(request_resource(views[new.request_id]), is_replay=False)
         case Replayed(request_id=request_id) if request_id in views:

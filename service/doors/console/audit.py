@@ -83,7 +83,9 @@ async def check(visit: Visit) -> web.StreamResponse:
     """Show what every rule found a minute ago at most, or that an audit runs; the vendor's lists are the command's."""
     is_refresh = "HX-Request" in visit.request.headers
     standing = await visit.request.app[CHECKS].look(may_start=not is_refresh)
-    return visit.render("audit_report.html", report=standing.report, since=standing.since, vendor=Rule.A7)
+    return visit.render(
+        "audit_report.html", report=standing.report, runs_for=standing.runs_for, vendor=Rule.A7
+    )
 
 
 async def check_again(visit: Visit) -> web.StreamResponse:

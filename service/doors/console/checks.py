@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -23,10 +23,10 @@ _WAITED_FOR_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The last audit, as far as there is one, and since when another one runs."""
+    """The last audit, as far as there is one, and for how long another one runs."""
 
     report: AuditReport | None
-    since: datetime | None
+    runs_for: timedelta | None
 
 
 class Checks:
@@ -35,7 +35,7 @@ class Checks:
     def __init__(self, run: Callable[[], Awaitable[AuditReport]]) -> None:
         self._run = run
         self._running: asyncio.Task[AuditReport] | None = None
-        self._since: datetime | None = None
+        self._began_at = 0.0
         self._last: AuditReport | None = None
         self._forgotten_at = 0.0
 
@@ -43,7 +43,7 @@ class Checks:
         """Begin an audit, unless one runs."""
         if self._running is None:
             self._running = asyncio.ensure_future(self._run())
-            self._since = datetime.now(UTC)
+            self._began_at = asyncio.get_running_loop().time()
 
     async def look(self, *, may_start: bool) -> Standing:
         """Return the last audit, and whether one runs; begin one where the last is too old.
@@ -51,12 +51,14 @@ class Checks:
         Raises:
             DatabaseUnavailable: PostgreSQL did not answer to the audit that has ended.
         """
-        if may_start and asyncio.get_running_loop().time() >= self._forgotten_at:
+        clock = asyncio.get_running_loop().time
+        if may_start and clock() >= self._forgotten_at:
             self.start()
         if self._running is not None:
             done, _ = await asyncio.wait([self._running], timeout=_WAITED_FOR_SECONDS)
             self._take(done)
-        return Standing(report=self._last, since=None if self._running is None else self._since)
+        runs_for = None if self._running is None else timedelta(seconds=clock() - self._began_at)
+        return Standing(report=self._last, runs_for=runs_for)
 
     def _take(self, done: set[asyncio.Task[AuditReport]]) -> None:
         if self._running not in done:
