@@ -29,6 +29,9 @@ class Windows:
         self._read = read
         self._own: Mapping[Place, Governance] = {}
         self._read_at: float | None = None
+        #: Numbers of reads: the last that has begun, and the one that is gone by. One that is overtaken is dropped.
+        self._begun = 0
+        self._taken = 0
 
     async def run(self) -> None:
         """Read the windows again and again until cancelled: who asks for a pause does not wait for a read."""
@@ -42,10 +45,14 @@ class Windows:
         if self._read_at is not None and now < self._read_at + _KEPT_SECONDS:
             return
         self._read_at = now
+        self._begun += 1
+        number = self._begun
         try:
-            self._own = await self._read()
+            own = await self._read()
         except DatabaseUnavailable:
             return
+        if number > self._taken:
+            self._own, self._taken = own, number
 
     async def read_anew(self) -> None:
         """Read the windows now: one of them has changed."""
