@@ -13,7 +13,7 @@ PEERS := taskiq saq
 LOAD := --rounds $(or $(ROUNDS),3) --requests $(or $(REQUESTS),5000)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser promtool screenshots chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
+.PHONY: help demo up test browser promtool screenshots docs reference chaos soak baseline bench bench-peers bench-profile check format secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ promtool: $(INSTALLED) ## Fetch Prometheus and promtool for the tests, into .ven
 screenshots: $(INSTALLED) ## Take pictures of the pages of the console; ONLY="overview dark-en-1280"
 	-@$(MAKE) --no-print-directory browser
 	@$(BIN)/python -m tests.console.screenshots $(ONLY)
+
+docs: $(INSTALLED) ## Build the docs as a site, into site/
+	$(BIN)/zensical build --clean --strict
+
+reference: $(INSTALLED) ## Write what the docs take from the code: settings, options, parameters, events, states
+	$(BIN)/python -m tests.docs.reference
 
 chaos: $(INSTALLED) ## Everything fails at once, SEEDS="1 2 3", two minutes each; more seeds for the fault tests; all guards
 	for seed in $(or $(SEEDS),1 2 3); do \
@@ -93,7 +99,7 @@ secrets: ## Make the secret files of docker-compose.yml
 
 lock: ## Choose versions anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra embedded --extra otel --extra dev --quiet --output-file requirements.lock
+		--extra embedded --extra docs --extra otel --extra dev --quiet --output-file requirements.lock
 
 clean: ## Remove what make has made
-	rm -rf $(VENV) .venv-peers .venv-tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-peers .venv-tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache dist site

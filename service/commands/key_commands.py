@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from service.commands.keys import create_ordered, keys_table, list_keys, revoke_key
-from service.commands.options import OUTPUT, command_errors
+from service.commands.options import JSON_OUTPUT, OUTPUT, command_errors
 from service.commands.output import write_record, write_table
 from service.commands.start import read_start
 from service.core.key_orders import KeyOrder
@@ -23,7 +23,12 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice([scope.value for scope in Scope])
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it may do; repeatable.",
 )
 @click.option(
     "--workspace",
@@ -36,6 +41,7 @@ def keys() -> None:
 @click.option("--expires-days", type=click.IntRange(1, 3650), help="Days until the key ends.")
 @click.option("--aksk", "is_access_key", is_flag=True, help="An access key and its secret, to sign with.")
 @OUTPUT
+@JSON_OUTPUT
 @command_errors
 def keys_create(output: str, *, is_access_key: bool, expires_days: int | None, **order: Any) -> int:  # noqa: ANN401 - what click has parsed
     """Create an API key, or an access key for the vendor's SDKs; the secret is shown this once."""
@@ -48,6 +54,7 @@ def keys_create(output: str, *, is_access_key: bool, expires_days: int | None, *
 
 @keys.command("list")
 @OUTPUT
+@JSON_OUTPUT
 @command_errors
 def keys_list(output: str) -> int:
     """List API keys and access keys; of a key only its id and its rights are shown."""

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "tsv"]), default="table", help="Form of the output."
 )
+JSON_OUTPUT = click.option("--json", "output", flag_value="json", help="The same as -o json.")
 
 
 class Exit(IntEnum):

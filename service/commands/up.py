@@ -8,13 +8,17 @@ from pathlib import Path
 
 from service.commands.local import LocalOptions, LocalStack, local_stack
 
+#: The emulator's lists show a package at once, so a doubt is looked up sooner than with a vendor.
+_PATIENCE = {"RELEASE_SETTLE_SECONDS": "5"}
+
 
 async def run_up(data: Path, port: int) -> int:
     """Start everything, print how to use it, and stop it at SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with local_stack(LocalOptions(data=data, port=port)) as stack:
+    async with local_stack(LocalOptions(data=data, port=port, environment=_PATIENCE)) as stack:
+        (data / "emulator-url").write_text(f"{stack.emulator_url}\n", encoding="ascii")
         sys.stdout.write(welcome(stack))
         sys.stdout.flush()
         await stop.wait()

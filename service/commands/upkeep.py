@@ -7,7 +7,7 @@ import click
 
 from service.commands.audit import run_audit, run_self_test
 from service.commands.migrate import apply_migrations, migrations_applied, show_migrations
-from service.commands.options import OUTPUT, command_errors
+from service.commands.options import JSON_OUTPUT, OUTPUT, command_errors
 from service.commands.output import write_table
 from service.commands.remote.auditing import audit_by_service
 from service.commands.remote.calling import run_with_client
@@ -18,6 +18,7 @@ from service.core.errors import ConfigurationError
 @click.command()
 @click.option("--status", "is_status", is_flag=True, help="Only show how each migration stands.")
 @OUTPUT
+@JSON_OUTPUT
 @command_errors
 def migrate(is_status: bool, output: str) -> int:
     """Bring the schema to where this version needs it; safe when run by several at once."""
@@ -35,6 +36,7 @@ def migrate(is_status: bool, output: str) -> int:
 @click.option("--self-test", "is_self_test", is_flag=True, help="Show that each rule finds a damaged row.")
 @click.option("--url", help="Have the service at this address do it, with the key of RELEASE_API_KEY.")
 @OUTPUT
+@JSON_OUTPUT
 @command_errors
 def audit(output: str, *, is_vendor_asked: bool, is_self_test: bool, url: str | None) -> int:
     """Prove on the data that nothing is lost or doubled; exit 1 with the rows that are wrong."""

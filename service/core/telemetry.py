@@ -115,9 +115,11 @@ class LogEvent(StrEnum):
     #: skew_seconds
     CLOCK_SKEWED = "clock.skewed"
 
-    #: rung, taken_over, expired; only when it did something
+    #: requests
     REQUESTS_PRUNED = "requests.pruned"
+    #: reason
     PRUNE_FAILED = "prune.failed"
+    #: rung, taken_over, expired; only when it did something
     SWEEP_DONE = "sweep.done"
     #: reason
     SWEEP_FAILED = "sweep.failed"

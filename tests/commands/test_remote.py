@@ -40,7 +40,7 @@ async def test_a_wait_whose_time_is_up_exits_three(quiet_stack: Stack, tmp_path:
     """The request goes on, and the sentence says how to wait for longer."""
     cli = cli_of(quiet_stack, tmp_path)
     timed_out = await cli.run(*ONE, "--item", "1", "--wait", "--timeout", "0.3")
-    (listed,) = (await cli.run("list", "-o", "json")).json
+    (listed,) = (await cli.run("list", "--json")).json
     again = await cli.run("wait", listed["id"], "--timeout", "0")
 
     assert (timed_out.code, timed_out.stdout) == (3, "")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+#: What stands in a cell where there is nothing.
+NONE = "\u2013"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -62,9 +64,10 @@ class Page:
 
     def rows(self) -> list[tuple[str, ...]]:
         """The rows of the page's tables without their heads; code marks are taken off cells that are all code."""
-        return [row for table in self._tables() for row in table]
+        return [row for table in self.tables() for row in table]
 
-    def _tables(self) -> Iterator[list[tuple[str, ...]]]:
+    def tables(self) -> Iterator[list[tuple[str, ...]]]:
+        """The tables of the page, each with its rows without the head."""
         for match in re.finditer(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n?)*)", self.text, re.MULTILINE):
             yield [cells_of(line) for line in match[1].splitlines()]
 

@@ -184,7 +184,7 @@ async def test_a_script_makes_a_package_through_the_facade(up: RunningUp) -> Non
 
 def test_every_example_is_of_a_kind_that_is_run() -> None:
     """No page that is run has a block of another language than those that the tests know."""
-    known = {"sh", "json", "python", "redis", "mermaid"}
+    known = {"sh", "json", "python", "redis"}
     blocks: list[Block] = [
         block
         for name in ("README.md", "docs/http-api.md", "docs/queue-door.md", "docs/facade.md")

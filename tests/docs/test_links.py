@@ -10,7 +10,9 @@ from service.cli import main
 from tests.docs.markdown import REPOSITORY, Page, all_pages
 
 _ELSEWHERE = ("http://", "https://")
-_PLACE = re.compile(r"`((?:service|tests|migrations|deploy|docs|flow|gateways|core)/[\w./-]+)(?:::(\w+))?`")
+_PLACE = re.compile(
+    r"`((?:service|tests|migrations|deploy|docs|bench|flow|gateways|core)/[\w./-]+)(?:::(\w+))?`"
+)
 
 
 @pytest.mark.parametrize("name", all_pages())

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.figures import OF_THE_PROCESS, OF_THE_WHOLE, Figure
-from tests.docs.markdown import Page
+from tests.docs.markdown import NONE, Page
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ def test_every_figure_is_in_its_table(heading: str, catalogue: tuple[Figure, ...
 
 
 def row_of(figure: Figure) -> str:
-    labels = ", ".join(f"`{label}`" for label in figure.labels) or "\u2013"
+    labels = ", ".join(f"`{label}`" for label in figure.labels) or NONE
     return f"| `{figure.name}` | {figure.kind.value} | {labels} | {figure.meaning} |"

@@ -22,8 +22,10 @@ from service.core.model import (
 )
 from service.core.rejects import EntryFault
 from service.core.telemetry import LogEvent
+from service.doors.console.audit import ACTIONS
 from service.doors.console.routes import PAGES
 from service.doors.facade.routes import FACADE_ROUTES
+from service.doors.openapi import openapi_document
 from service.doors.routes import ROUTES, Guarded
 from service.gateways.vendor.throttling import MAX_RETRY_AFTER
 from tests.docs.markdown import REPOSITORY, Page
@@ -41,9 +43,9 @@ def test_every_setting_is_in_the_table_with_its_default(tmp_path: Path) -> None:
     """docs/configuration.md names all settings and no other, and its defaults are the code's."""
     rows = Page.read("docs/configuration.md").section("Settings").rows()
     text = Page.read("docs/configuration.md").section("Settings").text
-    written = {name: default for name, default, _ in rows if f"| `{name}` | `{default}` |" in text}
+    written = {name: default for name, default, *_ in rows if f"| `{name}` | `{default}` |" in text}
 
-    assert setting_names() == {name for name, _, _ in rows}
+    assert setting_names() == {name for name, *_ in rows}
     assert Settings.from_env({}, secrets=tmp_path) == Settings.from_env(written, secrets=tmp_path)
     assert {"RELEASE_HTTP_PORT", "RELEASE_LEASE_SECONDS"} <= written.keys()
 
@@ -52,7 +54,7 @@ def test_defaults_are_left_out_only_where_there_is_none(tmp_path: Path) -> None:
     """A setting without a value in the table has none in the code either."""
     section = Page.read("docs/configuration.md").section("Settings")
     unwritten = {
-        name for name, default, _ in section.rows() if f"| `{name}` | `{default}` |" not in section.text
+        name for name, default, *_ in section.rows() if f"| `{name}` | `{default}` |" not in section.text
     }
     defaults = Settings.from_env({}, secrets=tmp_path)
     nothing = {str(f.alias) for name, f in Settings.model_fields.items() if getattr(defaults, name) is None}
@@ -87,17 +89,6 @@ def test_every_state_is_explained(heading: str, states: type[StrEnum]) -> None:
     assert [state.value for state in states] == [row[0] for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("heading", "states"), [("Release request", RequestState), ("Item", ItemState), ("Batch", BatchState)]
-)
-def test_every_state_is_in_its_diagram(heading: str, states: type[StrEnum]) -> None:
-    """The diagrams of docs/states.md draw every state and no other."""
-    (diagram,) = Page.read("docs/states.md").section(heading).blocks_of("mermaid")
-    drawn = set(re.findall(r"\b[a-z_]+\b", re.sub(r":.*|stateDiagram-v2", "", diagram)))
-
-    assert {state.value for state in states} == drawn
-
-
 def test_the_table_says_which_states_are_done() -> None:
     """What docs/states.md calls done is done in the code."""
     rows = Page.read("docs/states.md").section("Release request").rows()
@@ -114,6 +105,15 @@ def test_every_endpoint_is_in_the_table() -> None:
     }
 
     assert served == {(endpoint, scope) for endpoint, scope, _ in rows}
+
+
+def test_every_member_of_a_release_request_is_in_the_table() -> None:
+    """docs/http-api.md explains all members of the body, says which are required, and has no other."""
+    members, *_ = Page.read("docs/http-api.md").section("POST /v1/release-requests").tables()
+    schema = openapi_document(ROUTES)["components"]["schemas"]["ReleaseRequestBody"]
+
+    assert {name for name, _ in members} == schema["properties"].keys()
+    assert {name for name, said in members if said.startswith("required:")} == set(schema["required"])
 
 
 def test_every_call_of_the_facade_is_in_the_table() -> None:
@@ -167,10 +167,26 @@ def test_every_code_of_a_reject_is_in_the_table() -> None:
 
 
 def test_every_log_event_is_in_the_table() -> None:
-    """docs/operations.md explains all events of the catalogue, in its order."""
-    rows = Page.read("docs/operations.md").section("Log").rows()
+    """docs/events.md explains all events of the catalogue, in its order."""
+    rows = Page.read("docs/events.md").section("Of the log").rows()
 
     assert [event.value for event in LogEvent] == [row[0] for row in rows]
+    assert all(meaning and deed for *_, meaning, deed in rows)
+
+
+def test_every_event_of_a_request_is_in_the_table() -> None:
+    """docs/events.md has an event for each state, and the one of a retry, whose state is `accepted`."""
+    rows = Page.read("docs/events.md").section("Of a request").rows()
+    changes = [f"request.{state}" for state in RequestState]
+
+    assert [*changes, "request.retried"] == [row[0] for row in rows]
+
+
+def test_every_action_of_the_audit_trail_is_in_the_table() -> None:
+    """docs/events.md has the actions by which the console filters, in their order."""
+    rows = Page.read("docs/events.md").section("Of the audit trail").rows()
+
+    assert list(ACTIONS) == [row[0] for row in rows]
 
 
 def test_the_longest_pause_is_told_as_it_is() -> None:

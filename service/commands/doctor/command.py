@@ -11,7 +11,7 @@ import orjson
 from service.commands.doctor.findings import Finding, Status, bad, good
 from service.commands.doctor.servers import check_postgres, check_redis
 from service.commands.doctor.vendor import Surroundings, check_vendor
-from service.commands.options import OUTPUT, Exit, command_errors
+from service.commands.options import JSON_OUTPUT, OUTPUT, Exit, command_errors
 from service.commands.output import Table, has_colours, write_table
 from service.commands.start import known_secrets
 from service.core.config import Settings
@@ -27,6 +27,7 @@ _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
     "--workspace", metavar="WS", help="The workspace that is read; default RELEASE_DEFAULT_WORKSPACE."
 )
 @OUTPUT
+@JSON_OUTPUT
 @command_errors
 def doctor(workspace: str | None, output: str) -> int:
     """Check database, schema, Redis, credentials, endpoint, a signed read and the clock; each line with its fix."""

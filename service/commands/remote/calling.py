@@ -12,7 +12,7 @@ import click
 
 from service.client.errors import ReleaseError
 from service.client.release_client import ReleaseClient
-from service.commands.options import OUTPUT, Exit, complain
+from service.commands.options import JSON_OUTPUT, OUTPUT, Exit, complain
 from service.commands.remote.refusals import refusal_of
 from service.core.errors import ConfigurationError
 from service.core.sources import read_setting
@@ -42,7 +42,7 @@ Command = Callable[..., Coroutine[Any, Any, int]]
 
 def remote(command: Command) -> Callable[..., None]:
     """Give a command the options of all that call a service; its result is the exit code."""
-    return _with_client(command, retry_for=_SHORT_SECONDS)
+    return JSON_OUTPUT(_with_client(command, retry_for=_SHORT_SECONDS))
 
 
 def patient_remote(command: Command) -> Callable[..., None]:

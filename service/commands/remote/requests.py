@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from service.commands.options import Exit
+from service.commands.options import JSON_OUTPUT, Exit
 from service.commands.remote.calling import Remote, patient_remote, remote
 from service.commands.remote.filters import filter_options, filters_of
 from service.commands.remote.paging import LIMIT, first_of
@@ -42,6 +42,7 @@ async def list_requests(remote: Remote, limit: int, **options: Any) -> int:  # n
 @click.command()
 @REQUEST_ID
 @click.option("--timeout", type=click.FloatRange(0), help="Seconds; without it, until it is done.")
+@JSON_OUTPUT
 @patient_remote
 async def wait(remote: Remote, request_id: str, timeout: float | None) -> int:  # noqa: ASYNC109 - click's option
     """Wait until a release request is done; exit 0 if it is released, 1 if it ended otherwise, 3 if time is up."""

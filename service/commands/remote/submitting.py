@@ -39,7 +39,11 @@ _BODY_OPTIONS = (
     click.option("--package-name", help="A batch of its own under this name."),
     click.option("--not-before", metavar="TIME", help="Send nothing before, as 2026-05-13T03:21:00Z."),
     click.option("--deadline", metavar="TIME", help="Let expire what still waits then."),
-    click.option("--priority", type=click.Choice([priority.value for priority in Priority])),
+    click.option(
+        "--priority",
+        type=click.Choice([priority.value for priority in Priority]),
+        help="Order among the items of a batch key; normal by default.",
+    ),
     click.option("--label", "--labels", "labels", multiple=True, metavar="NAME=VALUE", help="Repeatable."),
     click.option("--note", help="For people."),
 )
