@@ -45,8 +45,7 @@ def build_app(settings: Settings, credentials: Credentials | None = None) -> web
             app[DEPS], app[INTAKE], app[SCRAPER] = deps, intake, Scraper(deps)
             app[AUTHENTICATOR] = Authenticator(deps.database, settings)
             deps.changes.call_at_revocations(app[AUTHENTICATOR].forget_keys)
-            open_console(app, deps)
-            async with open_facade(app, credentials):
+            async with open_console(app, deps), open_facade(app, credentials):
                 yield
 
     app[ODD_LINES] = LineBudget()

@@ -42,7 +42,7 @@ async def accept(request: web.Request) -> web.Response:
     )
     created = await request.app[COMMITS].add(new)
     accepted = Accepted(request=new, created_at=created.at, may_have_moved=False)
-    return json_response(accepted_resource(accepted), status=202)
+    return json_response(accepted_resource(accepted, is_paused=False), status=202)
 
 
 def build_app() -> web.Application:

@@ -9,6 +9,7 @@ from service.core.ids import new_id
 from service.core.model import BatchState
 from service.core.resolution import Resolution, ResolutionBody
 from service.core.submission import Invalid
+from service.deps import Deps
 from service.doors import action_problems, problems
 from service.doors.auth import Caller
 from service.doors.bodies import read_body
@@ -99,7 +100,7 @@ async def _show(request: web.Request, caller: Caller) -> web.Response:
     batch_id = read_id(request)
     batch = await status.find_batch(request.app[DEPS], batch_id, visible=caller.visible)
     if batch is None:
-        raise ProblemError(_no_batch(request, batch_id))
+        raise ProblemError(no_batch(request.app[DEPS], batch_id))
     return json_response(batch_resource(batch))
 
 
@@ -126,7 +127,7 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
         case Resolved():
             return await _show(request, caller)
         case NoSuchBatch():
-            raise ProblemError(_no_batch(request, batch_id))
+            raise ProblemError(no_batch(request.app[DEPS], batch_id))
         case NotResolvable(state=state):
             raise ProblemError(action_problems.not_resolvable(state.value))
         case Invalid() as invalid:
@@ -135,8 +136,9 @@ async def decide(request: web.Request, caller: Caller) -> web.Response:
             assert_never(unexpected)
 
 
-def _no_batch(request: web.Request, batch_id: UUID) -> Problem:
-    return problems.missing("batch", batch_id, kept_for=request.app[DEPS].settings.retention)
+def no_batch(deps: Deps, batch_id: UUID) -> Problem:
+    """Say that there is no such batch, or none any more."""
+    return problems.missing("batch", batch_id, kept_for=deps.settings.retention)
 
 
 def resolution_of(body: ResolutionBody, caller: Caller) -> Resolution:

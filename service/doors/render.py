@@ -11,7 +11,7 @@ from aiohttp import web
 
 from service.core.audit_trail import KeptEntry
 from service.core.auditing import PROMISES, AuditReport
-from service.core.model import Event, ItemState, RequestState, WaitReason
+from service.core.model import Event, ItemState, RequestState
 from service.doors.operating_resources import AuditLogEntry, AuditResource
 from service.doors.resources import (
     AttemptResource,
@@ -25,7 +25,7 @@ from service.doors.resources import (
     RequestLinks,
 )
 from service.flow.accept_group import Accepted
-from service.flow.status import what_it_waits_for
+from service.flow.status import wait_of_newcomer, what_it_waits_for
 from service.gateways.store.batch_reading import AttemptView, BatchView, MemberView
 from service.gateways.store.reading import ItemView, RequestView
 
@@ -101,16 +101,20 @@ def _item(item: ItemView) -> ItemResource:
     }
 
 
-def accepted_resource(accepted: Accepted) -> ReleaseRequest:
-    """Return a request that was accepted this moment, without asking Postgres for what we have just written."""
+def accepted_resource(accepted: Accepted, *, is_paused: bool) -> ReleaseRequest:
+    """Return a request that was accepted this moment, without asking Postgres for what we have just written.
+
+    ``is_paused`` is what the process knows of its workspace.
+    """
     request_id, submission = accepted.request.request_id, accepted.request.submission
-    begins_at, key = submission.not_before, submission.key
+    key, now = submission.key, accepted.created_at
+    wait = wait_of_newcomer(is_paused=is_paused, begins_at=submission.not_before, now=now)
     return {
         "id": request_id,
         "state": RequestState.ACCEPTED,
         "done": False,
-        "wait_reason": WaitReason.WINDOW_OPEN,
-        "not_before": begins_at if begins_at is not None and begins_at > accepted.created_at else None,
+        "wait_reason": wait.reason,
+        "not_before": wait.until,
         "project_id": key.project_id,
         "workspace": key.workspace,
         "apply_user_id": key.apply_user_id,

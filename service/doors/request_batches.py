@@ -29,6 +29,7 @@ from service.doors.resources import BatchResult, BatchResults, ProblemResource, 
 from service.flow.accept import Envelope, Refusal, accept
 from service.flow.accept_group import Accepted, AcceptOutcome, Replayed
 from service.flow.status import find_requests
+from service.flow.windows import Windows
 from service.gateways.store.reading import RequestView
 
 MAX_REQUESTS = 1_000
@@ -109,7 +110,7 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
     _raise_if_all_failed(outcomes)
     views = await _find_views(deps, outcomes, caller)
     http_request_id = request[HTTP_REQUEST_ID]
-    results = [_result(outcome, views, http_request_id) for outcome in outcomes]
+    results = [_result(outcome, views, intake.waker.windows, http_request_id) for outcome in outcomes]
     return json_response({"results": results})
 
 
@@ -153,10 +154,13 @@ async def _find_views(deps: Deps, outcomes: Sequence[Outcome], caller: Caller) -
     return await find_requests(deps, moved, visible=caller.visible) if moved else {}
 
 
-def _result(outcome: Outcome, views: Mapping[UUID, RequestView], http_request_id: str) -> BatchResult:
+def _result(
+    outcome: Outcome, views: Mapping[UUID, RequestView], windows: Windows, http_request_id: str
+) -> BatchResult:
     match outcome:
-        case Accepted(may_have_moved=False):
-            return _accepted(accepted_resource(outcome), is_replay=False)
+        case Accepted(may_have_moved=False, request=new):
+            is_paused = windows.is_paused(new.submission.key.place)
+            return _accepted(accepted_resource(outcome, is_paused=is_paused), is_replay=False)
         case Accepted(request=new) if new.request_id in views:
             return _accepted(request_resource(views[new.request_id]), is_replay=False)
         case Replayed(request_id=request_id) if request_id in views:

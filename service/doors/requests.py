@@ -103,7 +103,8 @@ async def _render_accepted(request: web.Request, caller: Caller, accepted: Accep
     if accepted.may_have_moved or preferred_wait(request) is not None:
         resource = request_resource(await _after_wait(request, caller, accepted.request.request_id))
     else:
-        resource = accepted_resource(accepted)
+        place = accepted.request.submission.key.place
+        resource = accepted_resource(accepted, is_paused=request.app[INTAKE].waker.windows.is_paused(place))
     return _render_created(request, resource, is_replay=False)
 
 

@@ -110,7 +110,7 @@ async def settings(request: web.Request, caller: Caller) -> web.Response:
     body = await read_body(request, SettingsBody)
     order = order_of(request, caller, place, body)
     view = await workspaces.change_settings(request.app[DEPS], order, body.changed)
-    request.app[INTAKE].waker.windows.forget()
+    await request.app[INTAKE].waker.windows.read_anew()
     return _render(request, view)
 
 
@@ -137,7 +137,9 @@ async def _act(
 ) -> web.Response:
     place = read_place(request, caller)
     body = await read_optional_body(request, ActionBody)
-    return _render(request, await act(request.app[DEPS], order_of(request, caller, place, body)))
+    view = await act(request.app[DEPS], order_of(request, caller, place, body))
+    await request.app[INTAKE].waker.windows.read_anew()
+    return _render(request, view)
 
 
 def read_place(request: web.Request, caller: Caller) -> Place:

@@ -24,14 +24,14 @@ class Intake:
 
 @asynccontextmanager
 async def open_intake(deps: Deps) -> AsyncIterator[Intake]:
-    """Run the acceptor, the waker and the count of what waits beside a block."""
+    """Run the acceptor, the waker, and what keeps their knowledge fresh beside a block."""
     waker = Waker(deps.doorbells, own_windows_of(deps))
     room = WaitingRoom(deps.database, deps.settings.caps)
     acceptor = Acceptor(deps.database, waker, room, deps.metrics)
-    async with running(waker.run(), room.run(), acceptor.run()):
+    async with running(waker.run(), waker.windows.run(), room.run(), acceptor.run()):
         yield Intake(acceptor=acceptor, waker=waker, room=room)
 
 
 def own_windows_of(deps: Deps) -> Windows:
-    """Return the windows that workspaces have, beside those of the deployment."""
+    """Return the windows and pauses that workspaces have, beside what is of the deployment."""
     return Windows(deps.settings.window, read=lambda: deps.database.read(own_windows))

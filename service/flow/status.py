@@ -174,9 +174,16 @@ def what_it_waits_for(request: RequestView, *, now: datetime | None = None) -> W
 
 
 def _wait_of_accepted(request: RequestView, now: datetime) -> Wait:
-    if request.is_paused:
-        return Wait(reason=WaitReason.PAUSED, until=None)
-    if request.hold is not None:
+    if request.hold is not None and not request.is_paused:
         return Wait(reason=request.hold.reason, until=request.hold.until)
     due = min(item.due_from or now for item in request.items)
-    return Wait(reason=WaitReason.WINDOW_OPEN, until=due if due > now else None)
+    return wait_of_newcomer(is_paused=request.is_paused, begins_at=due, now=now)
+
+
+def wait_of_newcomer(*, is_paused: bool, begins_at: datetime | None, now: datetime) -> Wait:
+    """Say what holds a request back that nobody has looked at yet."""
+    if is_paused:
+        return Wait(reason=WaitReason.PAUSED, until=None)
+    return Wait(
+        reason=WaitReason.WINDOW_OPEN, until=begins_at if begins_at is not None and begins_at > now else None
+    )

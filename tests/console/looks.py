@@ -1,4 +1,4 @@
-"""How people look at pages: colours, language, size of the window, and whether things may move."""
+"""How people look at pages: colours, language, size of the window, whether things move, and whether scripts run."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +20,7 @@ class Look:
     locale: Locale = "en"
     width: int = LAPTOP
     moves: bool = False
+    runs_scripts: bool = True
 
     def __str__(self) -> str:
         """Name it, for test ids and files."""
@@ -30,6 +31,7 @@ class Look:
         return await browser.new_context(
             color_scheme=self.scheme,
             locale=self.locale,
+            java_script_enabled=self.runs_scripts,
             reduced_motion="no-preference" if self.moves else "reduce",
             storage_state=storage,
             viewport={"width": self.width, "height": _HEIGHTS[self.width]},

@@ -26,6 +26,15 @@ def _request(state: str) -> Shown:
     return Shown(f"request-{state.replace('_', '-')}", lambda stack: f"/requests/{stack.requests[state]}")
 
 
+def _workspace(stack: ConsoleStack) -> str:
+    return f"/workspaces/{stack.stack.environment['RELEASE_PROJECT_ID']}/archive"
+
+
+def _ticked(stack: ConsoleStack) -> str:
+    ids = (stack.requests[state] for state in ("waiting_paused", "released", "expired"))
+    return f"/requests/ticked?action=cancel&{'&'.join(f'id={one}' for one in ids)}"
+
+
 #: What those without a key see.
 OUTSIDE = (Shown("login", _at("/login")),)
 
@@ -41,8 +50,10 @@ INSIDE = (
     Shown("batch", lambda stack: f"/batches/{stack.batches['needs_attention']}"),
     Shown("attention", _at("/attention")),
     Shown("workspaces", _at("/workspaces")),
+    Shown("workspace", _workspace),
     Shown("workers", _at("/workers")),
     Shown("operations", _at("/operations")),
+    Shown("operation-new", _at("/operations/new?action=retry&state=failed")),
     Shown("audit", _at("/audit")),
     Shown("audit-report", _at("/audit/report")),
     Shown("keys", _at("/keys")),
@@ -65,6 +76,8 @@ MORE = (
             "expired",
         ),
     ),
+    Shown("ticked", _ticked),
+    Shown("gone", _at("/batches/01600000-0000-7000-8000-000000000000")),
     Shown("docs", _at("/docs")),
     Shown("problem", _at("/problems/item-conflict")),
 )

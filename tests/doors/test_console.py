@@ -9,6 +9,7 @@ import pytest
 
 import service.doors.console
 from service.commands.keys import create_key, revoke_key
+from service.core.ids import new_id
 from service.doors.console.entrance import Page
 from service.doors.console.routes import PAGES
 from service.doors.console.words import LANGUAGES, choose_language, load_words
@@ -286,6 +287,21 @@ async def test_lists_go_page_by_page_and_their_address_is_their_state(replica: R
         "Location"
     ] == f"/requests/{wanted[0]}"
     assert (await read(replica, "/requests?find=17")).headers["Location"] == "/requests?item=17"
+
+
+@pytest.mark.parametrize("kind", ["requests", "batches"])
+async def test_what_is_no_longer_kept_is_said_to_be_gone(start_replica: StartReplica, kind: str) -> None:
+    """With the time for which it was kept, in the language of who looks; of an id of today nobody can say that."""
+    replica = await start_replica(RELEASE_RETENTION_DAYS="7")
+    old = f"/{kind}/01600000-0000-7000-8000-000000000000"
+    gone = await read(replica, old)
+    chinese = await read(replica, old, Accept_Language="zh-CN")
+    unknown = await read(replica, f"/{kind}/{new_id()}")
+
+    assert gone.status == 410
+    assert "was kept for 7 days" in gone.body.decode()
+    assert "保留了 7 天" in chinese.body.decode()
+    assert unknown.status == 404
 
 
 async def test_an_open_page_hears_of_changes(replica: Replica) -> None:

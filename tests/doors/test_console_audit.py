@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service.core.auditing import PROMISES, Rule
@@ -12,10 +13,11 @@ from service.doors.console.audit import ACTIONS
 from service.doors.console.difference import Change, changes_between
 from service.doors.console.words import load_words
 from tests.doors.conftest import StartReplica
-from tests.doors.test_console import log_in, make_key, read, session_of
+from tests.doors.test_console import log_in, make_key, read, send, session_of
 from tests.support.api import REQUESTS, Replica
 from tests.support.sql import fetch_rows, fetch_value
 from tests.support.stack import body
+from tests.support.waiting import eventually
 
 LATER = "2100-01-01T00:00:00Z"
 
@@ -88,22 +90,60 @@ async def test_an_admin_of_one_workspace_sees_its_actions_only(
     assert reports == [200, 403, 403]
 
 
+async def report(replica: Replica, **headers: str) -> str:
+    return text_of((await read(replica, "/audit/report", **headers)).body.decode())
+
+
+async def finished_report(replica: Replica) -> str:
+    """Ask for an audit, and return what it found, as the page does that shows itself anew."""
+
+    async def finished() -> str | None:
+        shown = await report(replica, HX_Request="true")
+        return None if "An audit runs." in shown else shown
+
+    await report(replica)
+    return await eventually(finished) or ""
+
+
 async def test_the_audit_names_the_rows_that_break_a_rule(replica: Replica, database_url: str) -> None:
-    """Where all holds it says so; a damaged row is named under its rule."""
+    """Where all holds it says so, for a minute without another audit; a damaged row is named under its rule."""
     request_id = (await replica.accept(body("1")))["id"]
-    clean = text_of((await read(replica, "/audit/report")).body.decode())
+    clean = await finished_report(replica)
     await fetch_value(
         database_url,
         "UPDATE release_requests SET state = 'released', finished_at = now() WHERE id = $1::uuid",
         request_id,
     )
-    wrong = text_of((await read(replica, "/audit/report")).body.decode())
+    kept = await finished_report(replica)
+    await send(replica, "/audit/report", {}, Sec_Fetch_Site="same-origin")
+    wrong = await finished_report(replica)
 
     assert "Every rule holds." in clean
     assert "Violated" not in clean
+    assert kept == clean
     assert "Every rule holds." not in wrong
     assert request_id in wrong[wrong.index("A6") :]
     assert "batch-release audit --vendor" in wrong
+
+
+async def test_no_page_waits_for_an_audit_that_takes_long(replica: Replica, database_url: str) -> None:
+    """Who asks meanwhile is told that it runs, and begins no other; then its result is there."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE")
+            first, second = await report(replica), await report(replica)
+            audits = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+    finally:
+        await connection.close()
+
+    assert "An audit runs." in first
+    assert "An audit runs." in second
+    assert "Every rule holds." not in first
+    assert audits == 1
+    assert "Every rule holds." in await finished_report(replica)
 
 
 @pytest.mark.parametrize(

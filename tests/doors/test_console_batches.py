@@ -91,7 +91,7 @@ async def test_a_batch_shows_its_call_its_answers_and_its_evidence(here: Replica
     assert "POST /v2/p/factory/pending-items/package\n" in call[1]
     assert "Authorization: ***\n" in call[1]
     assert "&#34;pending_item_list&#34;: [&#34;41&#34;, &#34;42&#34;]" in call[1]
-    assert [(await read(here, f"/batches/{other}")).status for other in (NOWHERE, "x")] == [404, 404]
+    assert [(await read(here, f"/batches/{other}")).status for other in (NOWHERE, "x")] == [410, 404]
 
 
 async def test_the_parts_of_a_batch_and_the_whole_lead_to_each_other(stack_with: StackWith) -> None:

@@ -1,5 +1,6 @@
 """The HTTP door of workspaces: rows, pages, settings, actions, who may, and what the audit trail keeps."""
 
+import itertools
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.doors.conftest import StartReplica
 from tests.support.api import Answer, Api, Replica
 from tests.support.sql import fetch_value
 from tests.support.stack import body
+from tests.support.waiting import eventually
 
 WORKSPACES = "/v1/workspaces"
 DEFAULTS = {"max_items": 100, "quiet_seconds": 0.2, "linger_seconds": 2.0, "rate": 0.0, "concurrency": 0}
@@ -211,6 +213,54 @@ async def test_a_pause_is_shown_everywhere_and_lifted_everywhere(
     assert {wait["wait_reason"] for wait in (*waits, *found.json["release_requests"])} == {"paused"}
     assert (resumed.json["paused"], resumed.json["paused_at"], resumed.json["hold"]) == (False, None, None)
     assert shown["wait_reason"] == "window_open"
+
+
+async def test_what_is_accepted_says_at_once_that_its_workspace_is_paused(
+    replica: Replica, other_replica: Replica
+) -> None:
+    """Where the pause was asked for with the next answer, elsewhere soon; one by one and together; until it ends."""
+    numbers = itertools.count()
+
+    async def told(here: Replica) -> str:
+        reason: str = (await here.accept(body(str(next(numbers)), workspace="ws")))["wait_reason"]
+        return reason
+
+    async def told_together(here: Replica) -> str:
+        many = {"requests": [body(str(next(numbers)), workspace="ws")]}
+        answer = await here.send("POST", "/v1/release-requests:batch", many)
+        reason: str = answer.json["results"][0]["release_request"]["wait_reason"]
+        return reason
+
+    async def all_are_told(reason: str) -> bool:
+        return {await told(other_replica), await told_together(other_replica)} == {reason}
+
+    before = await told(replica)
+    await send(replica, "POST", "/project/ws/pause")
+    paused = [await told(replica), await told_together(replica)]
+    other_workspace = (await replica.accept(body("x", workspace="other")))["wait_reason"]
+    await eventually(lambda: all_are_told("paused"))
+    await send(replica, "POST", "/project/ws/resume")
+    resumed = await told(replica)
+    await eventually(lambda: all_are_told("window_open"))
+
+    assert before == "window_open"
+    assert paused == ["paused", "paused"]
+    assert other_workspace == "window_open"
+    assert resumed == "window_open"
+
+
+async def test_a_request_with_a_time_to_come_says_which(replica: Replica) -> None:
+    """The answer, its address and the list name the time beside the open window; paused, there is no such time."""
+    later = "2100-01-01T00:00:00Z"
+    accepted = await replica.accept(body("1", workspace="ws", not_before=later))
+    shown = await replica.show(accepted["id"])
+    await send(replica, "POST", "/project/ws/pause")
+    paused = await replica.accept(body("2", workspace="ws", not_before=later))
+
+    assert [(one["wait_reason"], one["not_before"]) for one in (accepted, shown)] == [
+        ("window_open", later)
+    ] * 2
+    assert (paused["wait_reason"], paused["not_before"]) == ("paused", None)
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "flush"])

@@ -12,7 +12,7 @@ from service.background import running
 from service.core.errors import DatabaseUnavailable
 from service.core.place import Place
 from service.core.planning import Window
-from service.core.workspaces import OwnSettings
+from service.core.workspaces import Governance, OwnSettings
 from service.embedded.valkey import EmbeddedValkey
 from service.flow.ring import Waker
 from service.flow.windows import ReadWindows, Windows
@@ -24,7 +24,7 @@ KEY = UUID("01a20c90-d17e-7ddc-9a17-59560f4323c6")
 PLACE = Place(project_id="p", workspace="w")
 
 
-async def no_own_windows() -> dict[Place, OwnSettings]:
+async def no_own_windows() -> dict[Place, Governance]:
     return {}
 
 
@@ -220,10 +220,10 @@ async def test_of_two_looks_far_away_the_earlier_one_counts(redis_url: str) -> N
 
 async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_url: str) -> None:
     """Its quiet time and its size count, beside those of all others; and a change once it is told of."""
-    own = {PLACE: OwnSettings(quiet=timedelta(seconds=600), max_items=2)}
+    own = {PLACE: Governance(own=OwnSettings(quiet=timedelta(seconds=600), max_items=2))}
     other, alone = uuid4(), uuid4()
 
-    async def own_windows() -> dict[Place, OwnSettings]:
+    async def own_windows() -> dict[Place, Governance]:
         return own
 
     async with ringing(redis_url, quiet=60.0, read=own_windows) as bell:
@@ -233,7 +233,7 @@ async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_ur
         waits = sorted((await bell.waiting()).values())
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: is_due(bell))
-        own[PLACE] = OwnSettings(quiet=timedelta(seconds=6_000))
+        own[PLACE] = Governance(own=OwnSettings(quiet=timedelta(seconds=6_000)))
         bell.waker.windows.forget()
         bell.waker.note(alone, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 3))
@@ -247,7 +247,7 @@ async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_ur
 async def test_doorbells_are_rung_while_postgres_is_away(redis_url: str) -> None:
     """Whoever cannot read the windows goes by those that it knows."""
 
-    async def away() -> dict[Place, OwnSettings]:
+    async def away() -> dict[Place, Governance]:
         raise DatabaseUnavailable("away")
 
     async with ringing(redis_url, quiet=60.0, read=away) as bell:

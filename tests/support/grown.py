@@ -1,5 +1,6 @@
 """Fills a database with a history of requests as the service writes it, the newest of them still under way."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import LiteralString
 
@@ -10,6 +11,15 @@ BATCH = 20
 WORKSPACES = 20
 #: How the requests of the newest batches stand, the newest first.
 UNDER_WAY = ("waiting", "sealed", "refused", "sending", "in_doubt", "needs_attention")
+#: The same of a busy day: 3,000 requests wait, and some hundred are in every other state.
+BUSY = (
+    *("waiting",) * 150,
+    *("sealed",) * 10,
+    *("refused",) * 5,
+    *("sending",) * 16,
+    *("in_doubt",) * 15,
+    *("needs_attention",) * 20,
+)
 
 # One row a request: number n is in batch n / 20, has one to three items, and a time that grows with n. One of a hundred
 # was cancelled before it was sent; of a hundred batches one failed and one was rejected.
@@ -36,7 +46,8 @@ SELECT
     n, items, at, stands, stands NOT IN ('waiting', 'cancelled') AS is_sent,
     (lpad(to_hex((1000 * extract(epoch FROM at))::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
         || '8' || substr(md5(n::text), 4, 15))::uuid AS id,
-    ('0190000000007000800' || lpad(batch::text, 13, '0'))::uuid AS batch_id,
+    (lpad(to_hex((1000 * extract(epoch FROM min(at) OVER (PARTITION BY batch)))::bigint), 12, '0')
+        || '70008' || lpad(batch::text, 15, '0'))::uuid AS batch_id,
     'ws-' || batch % $4::integer AS workspace, 'applicant-' || batch / $4::integer % 2 AS applicant,
     md5('key' || batch % ($4::integer * 2))::uuid AS batch_key,
     CASE stands
@@ -129,16 +140,17 @@ ORDER BY p.n, seq
 """
 
 
-async def grow(database_url: str, *, requests: int) -> None:
+async def grow(database_url: str, *, requests: int, under_way: Sequence[str] = UNDER_WAY) -> None:
     """Add so many requests, in 20 workspaces and two batch keys in each, and tell PostgreSQL what is there.
 
-    The oldest is as many seconds old. Where a superuser does it, foreign keys are not checked: that takes longest.
+    The oldest is as many seconds old. ``under_way`` is how the requests of the newest batches stand, the newest first.
+    Where a superuser does it, foreign keys are not checked: that takes longest.
     """
     connection = await asyncpg.connect(database_url, timeout=60, command_timeout=900)
     try:
         with suppress(asyncpg.InsufficientPrivilegeError):
             await connection.execute("SET session_replication_role = replica")
-        await connection.execute(_PLAN, requests, BATCH, list(UNDER_WAY), WORKSPACES)
+        await connection.execute(_PLAN, requests, BATCH, list(under_way), WORKSPACES)
         await connection.execute("ANALYZE plan")
         for statement in (_REQUESTS, _BATCHES, _ATTEMPTS, _ITEMS, _EVENTS):
             await connection.execute(statement)

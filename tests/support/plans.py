@@ -4,14 +4,17 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import asyncpg
 
-from service.gateways.store.database import PLANNING, Connection
+from service.gateways.store.database import PLANNING, Connection, Database
 
 #: Tables that grow for as long as the service is used.
-GROWING = frozenset({"release_requests", "release_items", "batches", "attempts", "request_events"})
+GROWING = frozenset(
+    {"release_requests", "release_items", "batches", "attempts", "request_events", "audit_log"}
+)
 #: Indexes of what is under way alone: to read all of one is to read what waits.
 OF_WHAT_IS_UNDER_WAY = frozenset(
     {
@@ -132,6 +135,10 @@ class Explaining:
         await self._explain(statement, arguments)
         return await self.connection.execute(statement, *arguments)
 
+    def transaction(self, **options: Any) -> asyncpg.transaction.Transaction:  # noqa: ANN401 - whatever asyncpg takes
+        """Return a transaction of the connection."""
+        return self.connection.transaction(**options)
+
     async def _explain(self, statement: str, arguments: tuple[object, ...]) -> None:
         once = self.connection.transaction()
         await once.start()
@@ -154,6 +161,20 @@ class Explaining:
             for kind, argument in zip(types, arguments, strict=True)
         ]
         return f"({', '.join(written)})" if written else ""
+
+
+class ExplainingDatabase(Database):
+    """A database whose every statement is explained as it is run; for services that run inside the test."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
+        super().__init__(pool, dsn)
+        self.seen: list[tuple[str, list[Scan]]] = []
+
+    @asynccontextmanager
+    async def connection(self, *, longest: timedelta = timedelta(seconds=20)) -> AsyncIterator[Connection]:
+        """Lend a connection that explains what it runs."""
+        async with super().connection(longest=longest) as connection:
+            yield cast("Connection", Explaining(connection, self.seen))
 
 
 @asynccontextmanager

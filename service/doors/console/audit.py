@@ -5,13 +5,13 @@ from uuid import UUID
 from aiohttp import web
 
 from service.core.audit_trail import AuditEntry, KeptEntry
-from service.core.auditing import Patience, Rule
+from service.core.auditing import Rule
 from service.doors import problems
+from service.doors.console.checks import CHECKS
 from service.doors.console.difference import changes_between
 from service.doors.console.lists import path_of, read_list
 from service.doors.console.visit import Visit
 from service.doors.problems import ProblemError
-from service.flow.audit import audit
 from service.gateways.store.audit_log import TrailFilter, list_entries
 
 #: What is done, as the trail calls it.
@@ -80,6 +80,16 @@ def page_of(entry: AuditEntry) -> str | None:
 
 
 async def check(visit: Visit) -> web.StreamResponse:
-    """Audit now, and show what every rule found; the vendor's lists are left to the command."""
-    report = await audit(visit.deps.database, Patience.of(visit.deps.settings))
-    return visit.render("audit_report.html", report=report, vendor=Rule.A7)
+    """Show what every rule found a minute ago at most, or that an audit runs; the vendor's lists are the command's."""
+    is_refresh = "HX-Request" in visit.request.headers
+    standing = await visit.request.app[CHECKS].look(may_start=not is_refresh)
+    return visit.render(
+        "audit_report.html", report=standing.report, runs_for=standing.runs_for, vendor=Rule.A7
+    )
+
+
+async def check_again(visit: Visit) -> web.StreamResponse:
+    """Begin another audit."""
+    await visit.read_form()
+    visit.request.app[CHECKS].start()
+    return visit.go_to("/audit/report")

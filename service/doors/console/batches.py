@@ -7,7 +7,7 @@ from uuid import UUID
 from aiohttp import web
 
 from service.core.model import BatchState
-from service.doors import problems
+from service.doors.batches import no_batch
 from service.doors.console.evidence import Evidence, pretty_json
 from service.doors.console.lists import ListView, read_list
 from service.doors.console.visit import Visit
@@ -98,7 +98,7 @@ async def show_batch(visit: Visit, batch_id: UUID, *, refused: Refused | None = 
         lambda connection: _read_family(connection, batch_id, visible=visit.visible)
     )
     if family is None:
-        raise ProblemError(problems.not_found("batch"))
+        raise ProblemError(no_batch(visit.deps, batch_id))
     batch = family.batch
     return visit.render(
         "batch.html",

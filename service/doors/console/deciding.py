@@ -9,8 +9,8 @@ from aiohttp import web
 from service.core.field_errors import FieldError
 from service.core.resolution import ResolutionBody
 from service.core.submission import Invalid
-from service.doors import action_problems, problems
-from service.doors.batches import resolution_of
+from service.doors import action_problems
+from service.doors.batches import no_batch, resolution_of
 from service.doors.console.batches import Refused, show_batch
 from service.doors.console.forms import model_of
 from service.doors.console.visit import Visit
@@ -38,7 +38,7 @@ async def decide(visit: Visit) -> web.StreamResponse:
         case Resolved():
             return visit.go_to(_way_back(fields, batch_id), notice=f"resolved.{body.decision}")
         case NoSuchBatch():
-            raise ProblemError(problems.not_found("batch"))
+            raise ProblemError(no_batch(visit.deps, batch_id))
         case NotResolvable(state=state):
             detail = action_problems.not_resolvable(state.value).detail
             return await show_batch(

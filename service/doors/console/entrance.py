@@ -14,7 +14,7 @@ from service.doors.console.sessions import COOKIE, Sessions, set_cookie
 from service.doors.console.visit import LANGUAGE_COOKIE, SCHEME_COOKIE, SCHEMES, Visit
 from service.doors.console.words import LANGUAGES
 from service.doors.http import Handler
-from service.doors.keys import AUTHENTICATOR, LIST_TURNS
+from service.doors.keys import AUTHENTICATOR, DEPS, LIST_TURNS
 from service.doors.problems import Problem, ProblemError
 
 SESSIONS = web.AppKey("console_sessions", Sessions)
@@ -84,7 +84,8 @@ def _send_to_login(visit: Visit) -> web.Response:
 
 
 def _show_problem(visit: Visit, problem: Problem) -> web.Response:
-    response = visit.render("problem.html", status=problem.status, problem=problem)
+    kept_for = visit.request.app[DEPS].settings.retention
+    response = visit.render("problem.html", status=problem.status, problem=problem, kept_for=kept_for)
     response.headers.update(problem.headers)
     return response
 

@@ -68,6 +68,6 @@ async def _limiter_of(visit: Visit) -> LimiterStanding | None:
 
 
 def _longest_waiting(places: list[WorkspaceView]) -> list[WorkspaceView]:
-    waiting = [one for one in places if one.waiting]
+    waiting = [one for one in places if one.waiting and one.oldest_for]
     waiting.sort(key=lambda one: one.oldest_for or timedelta(0), reverse=True)
     return waiting[:_LONGEST_WAITING_SHOWN]

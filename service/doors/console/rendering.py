@@ -80,5 +80,5 @@ def _short_span(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with its thousands apart."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+    """Write a number with its thousands apart, and no more than two decimals."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}".rstrip("0")

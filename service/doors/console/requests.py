@@ -75,9 +75,8 @@ async def _page_of(visit: Visit, sought: str) -> str:
         sought_id = UUID(sought)
     except ValueError:
         return path_of("/requests", {"item": sought})
-    if await status.find_version(visit.deps, sought_id, visit.visible) is None:
-        return f"/batches/{sought_id}"
-    return f"/requests/{sought_id}"
+    batch = await status.find_batch(visit.deps, sought_id, visible=visit.visible)
+    return f"/requests/{sought_id}" if batch is None else f"/batches/{sought_id}"
 
 
 def read_fields(fields: Mapping[str, str]) -> RequestFilter | BadFilter:

@@ -1,5 +1,8 @@
 """Every page of the console, in one list, and what the pages need of the application."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aiohttp import web
 
 from service.deps import Deps
@@ -20,6 +23,7 @@ from service.doors.console import (
     workspaces,
 )
 from service.doors.console.assets import show_asset
+from service.doors.console.checks import CHECKS, open_checks
 from service.doors.console.entrance import SESSIONS, Page, handler_of, log_in, log_out, prefer, show_login
 from service.doors.console.rendering import open_templates
 from service.doors.console.sessions import Sessions
@@ -58,6 +62,7 @@ PAGES: tuple[Page, ...] = (
     Page("POST", "/operations/{id}/abort", operations.abort, _OPERATE),
     Page("GET", "/audit", audit.trail, _ADMIN, takes_turns=True),
     Page("GET", "/audit/report", audit.check, _ADMIN, needs_all=True),
+    Page("POST", "/audit/report", audit.check_again, _ADMIN, needs_all=True),
     Page("GET", "/keys", keys.index, _ADMIN, needs_all=True),
     Page("GET", "/keys/new", keys.ask, _ADMIN, needs_all=True),
     Page("POST", "/keys", keys.create, _ADMIN, needs_all=True),
@@ -80,7 +85,10 @@ def add_console(app: web.Application) -> None:
         app.router.add_route(page.method, page.path, handler_of(page))
 
 
-def open_console(app: web.Application, deps: Deps) -> None:
-    """Let people log in, and out when their key ends."""
+@asynccontextmanager
+async def open_console(app: web.Application, deps: Deps) -> AsyncIterator[None]:
+    """Let people log in, and out when their key ends; their audits end with the block."""
     app[SESSIONS] = Sessions(deps.database)
     deps.changes.call_at_revocations(app[SESSIONS].forget)
+    async with open_checks(deps) as app[CHECKS]:
+        yield

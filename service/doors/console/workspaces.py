@@ -135,7 +135,7 @@ async def change_settings(visit: Visit) -> web.StreamResponse:
         return await _show(visit, place, wrong=Flawed(fields=fields, flaws=flaws))
     order = order_of(visit.request, visit.known_caller, place, body)
     view = await workspaces.change_settings(visit.deps, order, body.changed)
-    visit.request.app[INTAKE].waker.windows.forget()
+    await visit.request.app[INTAKE].waker.windows.read_anew()
     return _go_back(visit, view, notice="settings_kept")
 
 
@@ -172,6 +172,7 @@ async def _act(visit: Visit, act: Act, *, notice: str) -> web.StreamResponse:
     if isinstance(body, Invalid):
         raise ProblemError(problems.invalid_request(body))
     view = await act(visit.deps, order_of(visit.request, visit.known_caller, place, body))
+    await visit.request.app[INTAKE].waker.windows.read_anew()
     return _go_back(visit, view, notice=notice)
 
 

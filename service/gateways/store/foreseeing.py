@@ -36,7 +36,7 @@ LEFT JOIN LATERAL (
     FROM release_items AS i
     JOIN release_items AS h
         ON h.project_id = i.project_id AND h.workspace = i.workspace AND h.pending_item_id = i.pending_item_id
-        AND h.holder_id IS NULL AND h.state NOT IN ('rejected', 'failed', 'cancelled', 'expired')
+        AND h.holder_id IS NULL AND NOT h.is_free
     JOIN release_requests AS q ON q.id = h.request_id
     WHERE
         i.request_id = r.id AND r.state IN ('failed', 'rejected')

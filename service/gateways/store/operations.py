@@ -13,11 +13,21 @@ from service.core.request_filter import RequestFilter
 from service.gateways.store.database import Connection
 from service.gateways.store.request_lists import PLAN_FOR_VALUES, conditions, matching
 
+# What matches a filter and is in one of the states; they are said in the form that an index has, as in a list.
+_TARGETS: LiteralString = (
+    matching()
+    + """
+    AND CASE
+        WHEN 'accepted' = ANY($12::request_state[])
+            THEN r.state = ANY($12) AND r.finished_at IS NULL AND r.created_at > '-infinity'
+        ELSE r.rare_state = ANY($12)
+    END
+"""
+)
+
 COUNT_TARGETS: LiteralString = """
-SELECT count(*) FROM (
-    SELECT FROM release_requests AS r WHERE MATCHING AND r.state = ANY($12::request_state[]) LIMIT $13
-) AS t
-""".replace("MATCHING", matching())
+SELECT count(*) FROM (SELECT FROM release_requests AS r WHERE TARGETS LIMIT $13) AS t
+""".replace("TARGETS", _TARGETS)
 
 
 async def count_targets(
@@ -31,10 +41,10 @@ async def count_targets(
 
 SAMPLE_TARGETS: LiteralString = """
 SELECT r.id FROM release_requests AS r
-WHERE MATCHING AND r.state = ANY($12::request_state[])
+WHERE TARGETS
 ORDER BY r.created_at DESC, r.id DESC
 LIMIT $13
-""".replace("MATCHING", matching())
+""".replace("TARGETS", _TARGETS)
 
 
 async def sample_targets(
@@ -65,8 +75,8 @@ VALUES (
 ADD_TARGETS: LiteralString = """
 INSERT INTO operation_targets (operation_id, request_id)
 SELECT $13, r.id FROM release_requests AS r
-WHERE MATCHING AND r.state = ANY($12::request_state[])
-""".replace("MATCHING", matching())
+WHERE TARGETS
+""".replace("TARGETS", _TARGETS)
 
 
 async def add_operation(

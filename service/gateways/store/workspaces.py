@@ -117,17 +117,18 @@ async def keys_with_work(connection: Connection, place: Place, *, limit: int) ->
     return [row["batch_key"] for row in rows]
 
 
-# Every workspace whose windows are not those of the deployment.
+# Every workspace whose windows are not those of the deployment, or that is paused.
 OWN_WINDOWS: LiteralString = """
-SELECT project_id, workspace, max_items, quiet, linger, rate, concurrency
+SELECT
+    project_id, workspace, max_items, quiet, linger, rate, concurrency, paused_at, paused_reason, resumed_at, flushed_at
 FROM workspaces
-WHERE max_items IS NOT NULL OR quiet IS NOT NULL OR linger IS NOT NULL
+WHERE max_items IS NOT NULL OR quiet IS NOT NULL OR linger IS NOT NULL OR paused_at IS NOT NULL
 """
 
 
-async def own_windows(connection: Connection) -> dict[Place, OwnSettings]:
-    """Return the workspaces with a window of their own."""
+async def own_windows(connection: Connection) -> dict[Place, Governance]:
+    """Return the workspaces with a window of their own, and those that are paused."""
     rows = await connection.fetch(OWN_WINDOWS)
     return {
-        Place(project_id=row["project_id"], workspace=row["workspace"]): own_settings_of(row) for row in rows
+        Place(project_id=row["project_id"], workspace=row["workspace"]): governance_of(row) for row in rows
     }

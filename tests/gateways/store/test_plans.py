@@ -95,6 +95,8 @@ class Sample:
     released: UUID
     waiting: UUID
     cancelled: UUID
+    #: Requests that ended without a release.
+    ended: list[UUID]
     key: UUID
     place: Place
     item: str
@@ -244,7 +246,7 @@ async def resolve(connection: Connection, sample: Sample) -> None:
 
 async def act(connection: Connection, sample: Sample) -> None:
     """Requests that somebody cancels or retries."""
-    picked = [sample.waiting, sample.cancelled, sample.released]
+    picked = [sample.waiting, sample.cancelled, sample.released, *sample.ended]
     await foreseeing.find_prospects(connection, picked, visible=EVERYTHING)
     await cancelling.find_standing(connection, sample.waiting, visible=EVERYTHING)
     locked = await cancelling.lock_items(connection, sample.waiting)
@@ -437,6 +439,9 @@ async def sample_of(connection: Connection) -> Sample:
         waiting=waits["id"],
         cancelled=await connection.fetchval(
             "SELECT id FROM release_requests WHERE state = 'cancelled' LIMIT 1"
+        ),
+        ended=await connection.fetchval(
+            "SELECT array_agg(id) FROM release_requests WHERE state IN ('failed', 'rejected')"
         ),
         key=waits["batch_key"],
         place=Place(project_id="project", workspace=waits["workspace"]),
