@@ -121,6 +121,29 @@ async def test_a_doorbell_that_sounds_before_its_answer_has_returned_is_answered
         await answers.get()
 
 
+async def test_a_doorbell_that_redis_forgot_and_has_again_is_answered_twice(redis_url: str) -> None:
+    """The first answer may have looked too early for what it was rung for the second time, and takes it out."""
+    answers: asyncio.Queue[None] = asyncio.Queue()
+    may_end = asyncio.Event()
+
+    async def answer(_sounding: Bell, end: End) -> None:
+        answers.put_nowait(None)
+        await may_end.wait()
+        await end(None)
+
+    async def is_taken() -> bool:
+        return bool(await redis.exists(in_progress_key_prefix + bell_id(KEY, 0)))
+
+    async with open_client(redis_url) as redis, answering(redis, answer):
+        await Doorbells(redis).ring(KEY, delay=NOW)
+        await answers.get()
+        await redis.flushdb()
+        await Doorbells(redis).ring(KEY, delay=NOW)
+        await eventually(is_taken, what="the doorbell being taken again")
+        may_end.set()
+        await answers.get()
+
+
 async def test_a_doorbell_whose_answer_is_cut_off_is_answered_again(redis_url: str) -> None:
     """It is free for another worker at once, not when arq would take this one for dead."""
     answers: asyncio.Queue[None] = asyncio.Queue()
