@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Annotated, assert_never
+from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -12,6 +13,7 @@ from service.core.ids import new_id
 from service.core.operations import MOST_TARGETS, Operation, OperationAction, Progress
 from service.core.request_filter import BadFilter, RequestFilter, read_filter
 from service.core.submission import Invalid
+from service.deps import Deps
 from service.doors import action_problems, problems
 from service.doors.auth import Caller, Scope
 from service.doors.bodies import ActionBody, read_body
@@ -20,7 +22,7 @@ from service.doors.keys import DEPS
 from service.doors.operating_resources import OperationPreview, OperationResource
 from service.doors.operation import Reply, operation
 from service.doors.parameters import read_id
-from service.doors.problems import ProblemError
+from service.doors.problems import Problem, ProblemError
 from service.doors.render import json_response, request_resource
 from service.doors.request_actions import read_actor
 from service.flow import operations
@@ -83,13 +85,14 @@ async def create(request: web.Request, caller: Caller) -> web.Response:
 @operation(
     "Ask how far an operation has come",
     replies={200: Reply(description="The operation.", shape=OperationResource)},
-    problems=(404,),
+    problems=(404, 410),
 )
 async def show(request: web.Request, caller: Caller) -> web.Response:
     """Return an operation of the caller's; an admin of all workspaces sees every one."""
-    progress = await operations.find(request.app[DEPS], read_id(request), owner=owner_of(caller))
+    operation_id = read_id(request)
+    progress = await operations.find(request.app[DEPS], operation_id, owner=owner_of(caller))
     if progress is None:
-        raise ProblemError(problems.not_found("operation"))
+        raise ProblemError(no_operation(request.app[DEPS], operation_id))
     return json_response(operation_resource(progress))
 
 
@@ -97,21 +100,27 @@ async def show(request: web.Request, caller: Caller) -> web.Response:
     "Stop an operation",
     body=ActionBody,
     replies={200: Reply(description="It is stopped.", shape=OperationResource)},
-    problems=(404, 409, 413, 415, 422),
+    problems=(404, 409, 410, 413, 415, 422),
 )
 async def abort(request: web.Request, caller: Caller) -> web.Response:
     """Stop an operation that runs; what it has done stays done."""
     actor = replace(await read_actor(request, caller), owner=owner_of(caller))
-    outcome = await operations.abort(request.app[DEPS], read_id(request), actor)
+    operation_id = read_id(request)
+    outcome = await operations.abort(request.app[DEPS], operation_id, actor)
     match outcome:
         case Progress():
             return json_response(operation_resource(outcome))
         case NoSuchOperation():
-            raise ProblemError(problems.not_found("operation"))
+            raise ProblemError(no_operation(request.app[DEPS], operation_id))
         case NotRunning(progress=progress):
             raise ProblemError(action_problems.not_running(progress.state))
         case _:
             assert_never(outcome)
+
+
+def no_operation(deps: Deps, operation_id: UUID) -> Problem:
+    """Say that there is no such operation, or none any more."""
+    return problems.missing("operation", operation_id, kept_for=deps.settings.retention)
 
 
 def check_applicants(caller: Caller, action: OperationAction) -> None:

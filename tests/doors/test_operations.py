@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.commands.keys import create_key
+from service.core.ids import new_id
 from service.flow.operations import act_on_next
 from tests.doors.conftest import StartReplica
 from tests.main_job.conftest import StackWith
@@ -160,6 +161,20 @@ async def test_five_hundred_rejected_requests_are_retried_within_the_limit(stack
 
         assert {request["state"] for request in requests} == {"released"}
         assert most_in_a_second(calls) <= 25
+
+
+async def test_an_operation_that_was_pruned_is_gone(replica: Replica) -> None:
+    """Its id tells that it is older than what is kept."""
+    old, new = new_id(now_ms=1_600_000_000_000), new_id()
+    answers = [
+        await replica.ask(method, f"{PATH}/{operation_id}{action}")
+        for operation_id in (old, new)
+        for method, action in (("GET", ""), ("POST", "/abort"))
+    ]
+
+    assert [(answer.status, answer.code) for answer in answers] == [(410, "gone")] * 2 + [
+        (404, "not-found")
+    ] * 2
 
 
 async def test_who_may_order(start_replica: StartReplica, database_url: str) -> None:

@@ -16,7 +16,7 @@ from service.doors.console.requests import FIELDS, actor_of, members_of, read_fi
 from service.doors.console.ticked import read_action
 from service.doors.console.visit import Visit
 from service.doors.http import HTTP_REQUEST_ID
-from service.doors.operations import check_applicants, owner_of
+from service.doors.operations import check_applicants, no_operation, owner_of
 from service.doors.parameters import read_id
 from service.doors.problems import ProblemError
 from service.flow import operations
@@ -136,9 +136,10 @@ async def index(visit: Visit) -> web.StreamResponse:
 async def show(visit: Visit) -> web.StreamResponse:
     """Show how far an operation has come."""
     owner = owner_of(visit.known_caller)
-    progress = await operations.find(visit.deps, read_id(visit.request, what="operation"), owner=owner)
+    operation_id = read_id(visit.request, what="operation")
+    progress = await operations.find(visit.deps, operation_id, owner=owner)
     if progress is None:
-        raise ProblemError(problems.not_found("operation"))
+        raise ProblemError(no_operation(visit.deps, operation_id))
     return visit.render("operation.html", one=progress, list_path=_list_path_of(progress.operation.filter))
 
 
@@ -151,7 +152,7 @@ async def abort(visit: Visit) -> web.StreamResponse:
         case Progress():
             return visit.go_to(f"/operations/{operation_id}", notice="operation_aborted")
         case NoSuchOperation():
-            raise ProblemError(problems.not_found("operation"))
+            raise ProblemError(no_operation(visit.deps, operation_id))
         case NotRunning(progress=progress):
             raise ProblemError(action_problems.not_running(progress.state))
         case _:
