@@ -8,26 +8,21 @@ import asyncio
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import asyncpg
 import click
 
+from bench.own_stack import own_stack
 from service.commands.keys import create_key
-from service.embedded.postgres import EmbeddedPostgres
-from service.embedded.valkey import EmbeddedValkey
-from service.gateways.migrate import migrate
 from tests.support.console_paths import CALLERS, paths_of
-from tests.support.emulator import UNLIMITED
 from tests.support.grown import BUSY, grow
 from tests.support.kept import keep
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import Stack
 
 REQUESTS = 100_000
 ROUNDS = 25
@@ -43,28 +38,12 @@ class Seen:
     size: int
 
 
-@asynccontextmanager
-async def filled_stack(requests: int) -> AsyncIterator[Stack]:
-    """Lend a stack with so many requests in its database, and no process."""
-    with tempfile.TemporaryDirectory(prefix="release-bench-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        async with (
-            EmbeddedPostgres(directory / "pg") as postgres,
-            EmbeddedValkey(directory / "valkey") as valkey,
-        ):
-            await migrate(postgres.url)
-            started = time.perf_counter()
-            await grow(postgres.url, requests=requests, under_way=BUSY)
-            await keep(postgres.url, entries=requests // 2)
-            click.echo(f"{requests:,} requests in {time.perf_counter() - started:.0f} s", err=True)
-            async with running_stack(
-                database_url=postgres.url,
-                redis_url=valkey.url,
-                directory=directory,
-                faults=UNLIMITED,
-                RELEASE_AUTH="keys",
-            ) as stack:
-                yield stack
+async def fill(database_url: str, *, requests: int) -> None:
+    """Add so many requests of a busy day, and what operators leave behind."""
+    started = time.perf_counter()
+    await grow(database_url, requests=requests, under_way=BUSY)
+    await keep(database_url, entries=requests // 2)
+    click.echo(f"{requests:,} requests in {time.perf_counter() - started:.0f} s", err=True)
 
 
 async def log_in(stack: Stack, workspaces: Sequence[str]) -> str:
@@ -90,7 +69,8 @@ async def look(stack: Stack, path: str, cookie: str) -> Seen:
 
 async def measure(requests: int, rounds: int) -> None:
     """Fill a database, ask for every page in turn, and print what each took."""
-    async with filled_stack(requests) as stack:
+    async with own_stack(fill=partial(fill, requests=requests), RELEASE_AUTH="keys") as own:
+        stack = own.stack
         connection = await asyncpg.connect(stack.database_url)
         paths = await paths_of(connection)
         await connection.close()

@@ -8,25 +8,20 @@ import asyncio
 import itertools
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 
 import click
 
-from service.embedded.postgres import EmbeddedPostgres
-from service.embedded.valkey import EmbeddedValkey
+from bench.own_stack import own_stack
 from service.flow.prune import prune_once
-from service.gateways.migrate import migrate
 from service.gateways.store.database import Database, PoolSize
-from tests.support.emulator import UNLIMITED
 from tests.support.grown import grow
-from tests.support.servers import Databases
-from tests.support.stack import Stack, body, running_stack
+from tests.support.stack import Stack, body
 
 REQUESTS = 100_000
 QUIET_SECONDS = 20.0
@@ -114,20 +109,12 @@ async def compare(stack: Stack, database: Database, *, kept_for: timedelta) -> N
 
 async def measure(requests: int) -> None:
     """Fill servers of our own, and compare."""
-    with tempfile.TemporaryDirectory(prefix="release-") as name:
-        async with (
-            EmbeddedPostgres(Path(name) / "postgres") as postgres,
-            EmbeddedValkey(Path(name) / "valkey") as valkey,
-            Databases(postgres.url).fresh() as database_url,
-        ):
-            await migrate(database_url)
-            await grow(database_url, requests=requests)
-            database = await Database.open(database_url, PoolSize(smallest=1, largest=2))
-            async with running_stack(
-                database_url=database_url, redis_url=valkey.url, directory=Path(name), faults=UNLIMITED
-            ) as stack:
-                await stack.start_api()
-                await compare(stack, database, kept_for=timedelta(seconds=requests / 2))
+    async with own_stack(fill=partial(grow, requests=requests)) as own:
+        database = await Database.open(own.stack.database_url, PoolSize(smallest=1, largest=2))
+        try:
+            await own.stack.start_api()
+            await compare(own.stack, database, kept_for=timedelta(seconds=requests / 2))
+        finally:
             await database.close()
 
 

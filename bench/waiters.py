@@ -3,19 +3,15 @@
 import asyncio
 import os
 import sys
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 import click
 
-from service.embedded.postgres import EmbeddedPostgres
-from service.embedded.valkey import EmbeddedValkey
-from service.gateways.migrate import migrate
-from tests.support.emulator import UNLIMITED
-from tests.support.servers import Databases, children_of
-from tests.support.stack import Stack, body, running_stack
+from bench.own_stack import own_stack
+from tests.support.servers import children_of
+from tests.support.stack import Stack, body
 
 REQUESTS = 100
 SECONDS = 20.0
@@ -69,21 +65,9 @@ async def shares(stack: Stack, *, api: int, postgres: int, waiters: int) -> None
 
 async def measure(waiters: int) -> None:
     """Run an HTTP process on servers of its own, and measure."""
-    with tempfile.TemporaryDirectory(prefix="release-") as name:
-        async with (
-            EmbeddedPostgres(Path(name) / "postgres") as postgres,
-            EmbeddedValkey(Path(name) / "valkey") as valkey,
-            Databases(postgres.url).fresh() as database_url,
-        ):
-            await migrate(database_url)
-            async with running_stack(
-                database_url=database_url,
-                redis_url=valkey.url,
-                directory=Path(name),
-                faults=UNLIMITED,
-            ) as stack:
-                api = await stack.start_api()
-                await shares(stack, api=api.pid, postgres=postgres.pid, waiters=waiters)
+    async with own_stack() as own:
+        api = await own.stack.start_api()
+        await shares(own.stack, api=api.pid, postgres=own.postgres_pid, waiters=waiters)
 
 
 if __name__ == "__main__":
