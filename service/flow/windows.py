@@ -56,12 +56,8 @@ class Windows:
 
     async def read_anew(self) -> None:
         """Read the windows now: one of them has changed."""
-        self.forget()
-        await self.refresh()
-
-    def forget(self) -> None:
-        """Read the windows anew the next time: one of them has changed."""
         self._read_at = None
+        await self.refresh()
 
     def of(self, place: Place) -> Window:
         """Return the window of a workspace."""

@@ -234,7 +234,7 @@ async def test_a_workspace_with_a_window_of_its_own_is_rung_for_by_that(redis_ur
         bell.waker.note(KEY, PLACE, items=1)
         await eventually(lambda: is_due(bell))
         own[PLACE] = Governance(own=OwnSettings(quiet=timedelta(seconds=6_000)))
-        bell.waker.windows.forget()
+        await bell.waker.windows.read_anew()
         bell.waker.note(alone, PLACE, items=1)
         await eventually(lambda: has_bells(bell, 3))
         longest = max((await bell.waiting()).values())
