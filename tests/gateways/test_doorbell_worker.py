@@ -55,6 +55,10 @@ async def open_client(url: str) -> AsyncIterator[ArqRedis]:
         await redis.aclose()
 
 
+async def is_taken(redis: ArqRedis) -> bool:
+    return bool(await redis.exists(in_progress_key_prefix + bell_id(KEY, 0)))
+
+
 async def is_listened_to(redis: ArqRedis) -> bool:
     return bool(dict(await redis.pubsub_numsub(SOUNDS))[SOUNDS.encode()])
 
@@ -110,15 +114,14 @@ async def test_a_doorbell_that_sounds_before_its_answer_has_returned_is_answered
         answers.put_nowait(None)
         await may_return.wait()
 
-    async def is_taken_again() -> bool:
-        return bool(await redis.exists(in_progress_key_prefix + bell_id(KEY, 0)))
-
     async with open_client(redis_url) as redis, answering(redis, answer):
         await Doorbells(redis).ring(KEY, delay=NOW)
         await answers.get()
-        await eventually(is_taken_again, what="the next doorbell being taken")
+        await eventually(lambda: is_taken(redis), what="the next doorbell being taken")
         may_return.set()
         await answers.get()
+
+    assert answers.empty(), "it was rung twice"
 
 
 async def test_a_doorbell_that_redis_forgot_and_has_again_is_answered_twice(redis_url: str) -> None:
@@ -131,17 +134,16 @@ async def test_a_doorbell_that_redis_forgot_and_has_again_is_answered_twice(redi
         await may_end.wait()
         await end(None)
 
-    async def is_taken() -> bool:
-        return bool(await redis.exists(in_progress_key_prefix + bell_id(KEY, 0)))
-
     async with open_client(redis_url) as redis, answering(redis, answer):
         await Doorbells(redis).ring(KEY, delay=NOW)
         await answers.get()
         await redis.flushdb()
         await Doorbells(redis).ring(KEY, delay=NOW)
-        await eventually(is_taken, what="the doorbell being taken again")
+        await eventually(lambda: is_taken(redis), what="the doorbell being taken again")
         may_end.set()
         await answers.get()
+
+    assert answers.empty(), "it was rung twice"
 
 
 async def test_a_doorbell_whose_answer_is_cut_off_is_answered_again(redis_url: str) -> None:
