@@ -67,6 +67,16 @@ def migrated_template(databases: Databases, session_runner: asyncio.Runner) -> I
 
 
 @pytest.fixture(scope="session")
+def shared_database_url(
+    databases: Databases, migrated_template: str, session_runner: asyncio.Runner
+) -> Iterator[str]:
+    """The address of a database with the service's schema, for tests that commit nothing."""
+    name = session_runner.run(databases.create(template=migrated_template))
+    yield databases.url(name)
+    session_runner.run(databases.drop(name))
+
+
+@pytest.fixture(scope="session")
 def redis_databases(session_runner: asyncio.Runner) -> Iterator[RedisDatabases]:
     """The Redis or Valkey server of this test run."""
     given = os.environ.get("RELEASE_TEST_REDIS_URL")

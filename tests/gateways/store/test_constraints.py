@@ -84,10 +84,11 @@ class Table:
 
 
 @pytest.fixture
-async def table(database_url: str) -> AsyncIterator[Table]:
-    """A database with one request, and one batch that is sealed."""
-    connection = await asyncpg.connect(database_url)
+async def table(shared_database_url: str) -> AsyncIterator[Table]:
+    """A transaction that sees one request, and one batch that is sealed; the connection's end takes it back."""
+    connection = await asyncpg.connect(shared_database_url)
     try:
+        await connection.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE")
         written = Table(connection)
         await written.insert("release_requests", REQUEST)
         await written.insert("batches", BATCH)

@@ -34,9 +34,9 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "statement"), list(statements()), ids=[name for name, _ in statements()])
-async def test_statement_is_right_for_the_schema(database_url: str, name: str, statement: str) -> None:
+async def test_statement_is_right_for_the_schema(shared_database_url: str, name: str, statement: str) -> None:
     """Each statement names only tables, columns and types that the migrations make."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(shared_database_url)
     try:
         prepared = await connection.prepare(statement)
 
@@ -46,9 +46,9 @@ async def test_statement_is_right_for_the_schema(database_url: str, name: str, s
 
 
 @pytest.mark.parametrize("name", WORKER_STATEMENTS)
-async def test_a_worker_asks_for_no_types(database_url: str, name: str) -> None:
+async def test_a_worker_asks_for_no_types(shared_database_url: str, name: str) -> None:
     """What it does again and again crosses the wire in PostgreSQL's own types: others cost each connection 5 ms."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(shared_database_url)
     try:
         prepared = await connection.prepare(dict(statements())[name])
         types = [*prepared.get_parameters(), *(each.type for each in prepared.get_attributes())]
