@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -36,6 +37,22 @@ class StartService(Protocol):
 
     def __call__(self, *arguments: str, environment: Mapping[str, str] = ...) -> ServiceProcess:
         """Start it; the environment is all that it gets of ``RELEASE_*``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests, some in each process of a parallel run, lest one of them is left for the end.
+
+    pytest-xdist deals the tests out in runs of equal length and takes what others have no time for from their ends.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    ordered: list[pytest.Item] = []
+    for process in range(count):
+        length = (len(items) - len(ordered)) // (count - process)
+        begun_first = long[process::count]
+        ordered += [*begun_first, *islice(others, max(0, length - len(begun_first)))]
+    items[:] = ordered
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from service.commands.keys import create_api_key
 from service.core.key_orders import KeyOrder
 from tests.facade.conftest import stack_with as facade_stack_with
@@ -14,6 +16,7 @@ stack_with = facade_stack_with
 _EXAMPLES = "12"
 
 
+@pytest.mark.long
 async def test_the_service_does_what_its_document_says(
     stack_with: StackWith, database_url: str, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ POINTS: Mapping[str, tuple[str | None, str | None, Reach]] = {
 SURELY_IN_DOUBT = POINTS.keys() - {"before-claim", "after-answer-sent"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + len(POINTS) * SEEDS * SECONDS_A_STEP)
 async def test_each_item_is_released_once_wherever_a_worker_is_killed(lend_stack: LendStack) -> None:
     """At each point, with each seed, a worker dies; in the end every item is in one package, and the vendor agrees."""

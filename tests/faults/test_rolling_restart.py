@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 
+import pytest
+
 from tests.faults.conftest import StackOn
 from tests.faults.load import Load, assert_all_released
 from tests.support.processes import ServiceProcess
@@ -14,6 +16,7 @@ from tests.support.waiting import eventually
 ROUNDS = 4
 
 
+@pytest.mark.long
 async def test_nobody_notices_a_rolling_restart(stack_on: StackOn, database_url: str, redis_url: str) -> None:
     """Two HTTP processes and two workers are told to stop in turn, four rounds: no caller has to ask again."""
     async with stack_on(database_url, redis_url, starts=False) as stack:

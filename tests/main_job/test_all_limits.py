@@ -45,6 +45,7 @@ def uses_the_places(calls: Sequence[Call]) -> bool:
     return most_at_once(calls) == AT_ONCE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("latency", "is_used"), [(0.1, uses_the_rate), (0.8, uses_the_places)])
 async def test_no_limit_is_passed_and_the_one_that_binds_is_used(
     stack_with: StackWith, latency: float, is_used: Callable[[Sequence[Call]], bool]

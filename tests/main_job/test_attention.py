@@ -223,6 +223,7 @@ async def test_a_worker_that_wakes_up_after_the_decision_changes_nothing(
         assert len(await stack.emulator.calls()) == 1
 
 
+@pytest.mark.long
 async def test_a_failed_request_shows_everything_and_stays(stack_with: StackWith) -> None:
     """Payload, reason, each attempt with its time and whether it was manual; no worker picks it up again."""
     faults = {"rules": [{"fault": "500_before", "operation": "create_package"}]}

@@ -114,6 +114,7 @@ async def test_a_refusal_of_the_call_itself_is_not_searched_for_in_the_items(sta
         assert len(await stack.emulator.calls()) == 1
 
 
+@pytest.mark.long
 async def test_a_search_outlives_the_worker_that_began_it(stack_with: StackWith) -> None:
     """A worker killed in the middle of a bisection: another goes on after two long looks; every item has one end."""
     async with stack_with({"poisoned_items": ["5"], "latency_seconds": 0.2}, **QUICK) as stack:

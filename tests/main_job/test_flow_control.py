@@ -165,6 +165,7 @@ async def held_by_breaker(stack: Stack, ids: Sequence[str]) -> dict[str, Any] | 
     return None
 
 
+@pytest.mark.long
 async def test_an_outage_causes_no_storm_and_its_end_no_herd(stack_with: StackWith) -> None:
     """Six workspaces with a backlog, the vendor away: a bounded number of calls; back again, the rate holds."""
     settings = {
@@ -239,6 +240,7 @@ async def test_a_batch_that_is_too_old_is_failed_instead_of_tried_again(stack_wi
         assert request["error"]["retryable"] is True
 
 
+@pytest.mark.long
 async def test_retries_stay_within_their_budget(stack_with: StackWith) -> None:
     """Thirty batches of thirty workspaces fail: sixteen retries are let through, then one in three seconds."""
     settings = {

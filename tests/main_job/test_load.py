@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.main_job.conftest import StackWith
 from tests.support.stack import assert_ledger_agrees, many_bodies
 
@@ -25,6 +27,7 @@ async def test_2000_requests_over_20_workspaces_are_released_once_each(stack_wit
         await assert_ledger_agrees(stack, requests)
 
 
+@pytest.mark.long
 async def test_refusals_before_the_effect_are_tried_again_until_all_is_done(stack_with: StackWith) -> None:
     """With 503s that had no effect and 429s, every request still ends released, and nothing is doubled."""
     rules: list[dict[str, Any]] = [

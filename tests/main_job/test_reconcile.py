@@ -117,6 +117,7 @@ async def test_a_list_that_lags_is_waited_for(stack_with: StackWith) -> None:
         await assert_ledger_agrees(stack, [request])
 
 
+@pytest.mark.long
 async def test_a_no_that_was_meant_ends_rejected(stack_with: StackWith) -> None:
     """After a lost answer the vendor says no to the second call, and its lists show that it means it."""
     faults = {"rules": [{"fault": "drop_before", "count": 1}], "poisoned_items": ["1"]}
@@ -142,6 +143,7 @@ async def test_a_last_call_that_was_not_sent_fails_nothing_before_proof(stack_wi
         await assert_ledger_agrees(stack, [request])
 
 
+@pytest.mark.long
 async def test_a_bad_item_is_found_after_a_doubt(stack_with: StackWith) -> None:
     """A lost answer, then a no that one item is to blame for: the others are released, and it is rejected."""
     faults = {"rules": [{"fault": "drop_before", "count": 1}], "poisoned_items": ["3"]}
@@ -171,6 +173,7 @@ async def test_the_batch_of_a_killed_worker_is_settled(stack_with: StackWith) ->
         await assert_ledger_agrees(stack, [request])
 
 
+@pytest.mark.long
 async def test_attempts_that_end_in_doubt_and_absence_are_used_up(stack_with: StackWith) -> None:
     """A vendor that fails and never acts is asked as often as allowed; then the request has failed, with its words."""
     faults = {"rules": [{"fault": "500_before"}]}
@@ -220,6 +223,7 @@ async def test_a_package_is_found_without_the_list_of_pending_items(stack_with: 
         assert await stack.emulator.calls("list_pending_items") == []
 
 
+@pytest.mark.long
 async def test_a_list_that_takes_longer_than_a_loan_settles_a_doubt(stack_with: StackWith) -> None:
     """With two workers and 26 pages of 0.3 s, each look is made once, by one of them, and its end is kept."""
     faults = {"rules": [{"fault": "drop_before", "count": 1}], "latency_seconds": 0.3}

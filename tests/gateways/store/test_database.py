@@ -64,6 +64,7 @@ async def test_a_use_that_lasts_too_long_is_cut(database_url: str) -> None:
     assert works
 
 
+@pytest.mark.long
 async def test_a_snapshot_may_outlast_other_uses(database_url: str) -> None:
     """An audit of very many requests takes longer than the 20 s after which a connection counts as dead."""
     database = await Database.open(database_url, PoolSize(smallest=1, largest=1))
