@@ -1,7 +1,7 @@
 """What the end of a retention costs those who ask meanwhile: ``python -m bench.pruning [REQUESTS]``.
 
-Half of the requests of a grown database are deleted while others are shown and handed in at an even pace; the same
-without any deletion comes first.
+A third of the requests of a grown database is dropped with its partitions, and another one deleted row by row, while
+others are shown and handed in at an even pace; the same without either comes first.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
@@ -18,12 +18,18 @@ from functools import partial
 import click
 
 from bench.own_stack import own_stack
+from service.core.ids import first_id_within
+from service.core.request_periods import RequestPeriod
 from service.flow.prune import prune_once
 from service.gateways.store.database import Database, PoolSize
+from service.gateways.store.request_periods import add_period
 from tests.support.grown import grow
 from tests.support.stack import Stack, body
 
-REQUESTS = 100_000
+REQUESTS = 150_000
+#: Of what is in the period that is over, and how long that is before and behind it.
+AGE = timedelta(days=40)
+LENGTH = timedelta(days=5)
 QUIET_SECONDS = 20.0
 #: Between two of a kind.
 EVERY_SECONDS = {"shown": 0.01, "listed": 0.05, "accepted": 0.02}
@@ -93,27 +99,42 @@ def row(title: str, times: Times) -> str:
     return f"| {title} | {' | '.join(cells)} |"
 
 
-async def compare(stack: Stack, database: Database, *, kept_for: timedelta) -> None:
-    """Print what callers see without a deletion, and with one."""
+async def compare(stack: Stack, database: Database, *, ways: Mapping[str, timedelta]) -> None:
+    """Print what callers see without any pruning, and with what has ended before each of the retentions."""
     shown = await stack.http.get(f"{stack.url}/v1/release-requests?page_size=200")
     ids = [each["id"] for each in (await shown.json())["release_requests"]]
     quiet = await while_others_call(stack, ids, asyncio.sleep(QUIET_SECONDS))
-    started = time.perf_counter()
-    pruning = asyncio.create_task(prune_once(database, kept_for))
-    busy = await while_others_call(stack, ids, pruning)
-    seconds = time.perf_counter() - started
     click.echo(f"| ms: p50 / p99 / longest | {' | '.join(EVERY_SECONDS)} |\n|---|---|---|---|")
-    click.echo(row("nothing is deleted", quiet))
-    click.echo(row(f"{pruning.result():,} requests are deleted, in {seconds:.0f} s", busy))
+    click.echo(row("nothing goes", quiet))
+    for way, kept_for in ways.items():
+        started = time.perf_counter()
+        pruning = asyncio.create_task(prune_once(database, kept_for))
+        busy = await while_others_call(stack, ids, pruning)
+        seconds = time.perf_counter() - started
+        click.echo(row(f"{pruning.result():,} requests are {way}, in {seconds:.0f} s", busy))
+
+
+async def fill(database_url: str, *, requests: int) -> None:
+    """Add a third of the requests in a period that is over, and the rest in the present one."""
+    database = await Database.open(database_url, PoolSize(smallest=1, largest=1))
+    old = RequestPeriod(
+        name="old", from_id=first_id_within(AGE + 2 * LENGTH), to_id=first_id_within(AGE - LENGTH)
+    )
+    async with database.connection() as connection, connection.transaction():
+        await add_period(connection, old)
+    await database.close()
+    await grow(database_url, requests=requests // 3, under_way=(), age=AGE)
+    await grow(database_url, requests=requests - requests // 3)
 
 
 async def measure(requests: int) -> None:
     """Fill servers of our own, and compare."""
-    async with own_stack(fill=partial(grow, requests=requests)) as own:
+    async with own_stack(fill=partial(fill, requests=requests)) as own:
         database = await Database.open(own.stack.database_url, PoolSize(smallest=1, largest=2))
         try:
             await own.stack.start_api()
-            await compare(own.stack, database, kept_for=timedelta(seconds=requests / 2))
+            ways = {"dropped": AGE - LENGTH, "deleted": timedelta(seconds=requests / 3)}
+            await compare(own.stack, database, ways=ways)
         finally:
             await database.close()
 

@@ -2,13 +2,14 @@
 
 import os
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0b10 << 62
 _BITS_BELOW_TIME = 80
 _UUID7 = 7
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
@@ -23,6 +24,16 @@ def first_id_within(span: timedelta) -> UUID:
     """Return what is below all ids of the last ``span``, and above all older ones."""
     milliseconds = time.time_ns() // 1_000_000 - span // timedelta(milliseconds=1)
     return UUID(int=max(milliseconds, 0) << _BITS_BELOW_TIME)
+
+
+def first_id_at(at: datetime) -> UUID:
+    """Return what is below all ids of this millisecond and later, and above all older ones."""
+    return UUID(int=(at - _EPOCH) // timedelta(milliseconds=1) << _BITS_BELOW_TIME)
+
+
+def time_of_id(given: UUID) -> datetime:
+    """Return when an id of ours was made, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=given.int >> _BITS_BELOW_TIME)
 
 
 def is_older_than(span: timedelta, given: UUID) -> bool:

@@ -117,6 +117,10 @@ class LogEvent(StrEnum):
 
     #: requests
     REQUESTS_PRUNED = "requests.pruned"
+    #: period, requests
+    PERIOD_DROPPED = "period.dropped"
+    #: period
+    PERIOD_POSTPONED = "period.postponed"
     #: reason
     PRUNE_FAILED = "prune.failed"
     #: rung, taken_over, expired; only when it did something

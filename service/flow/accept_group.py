@@ -170,11 +170,11 @@ async def _hold_free(connection: Connection, claim: _Claim) -> None:
 
 async def _attach(connection: Connection, claim: _Claim) -> None:
     found = compare(claim.left, await holding.find_holders(connection, claim.left))
-    if found.shared:
-        await holding.insert_attached(connection, found.shared)
-    claim.attached |= {item.request.request_id for item, _ in found.shared}
+    attached = await holding.insert_attached(connection, found.shared) if found.shared else set()
+    claim.attached |= {request_id for request_id, _ in attached}
     claim.conflicts |= found.conflicts
-    claim.left = found.free
+    lost = [item for item, _ in found.shared if (item.request.request_id, item.position) not in attached]
+    claim.left = [*found.free, *lost]
 
 
 def compare(items: Sequence[ItemRef], holders: Sequence[Holder]) -> Comparison:

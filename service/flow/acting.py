@@ -116,6 +116,8 @@ async def cancel_within(connection: Connection, request_id: UUID, actor: Actor) 
     if not isinstance(standing, Standing):
         return standing
     items = await cancelling.lock_items(connection, request_id)
+    if not items:
+        return NoSuchRequest()
     if all(item.state is ItemState.CANCELLED for item in items):
         return Done()
     if not all(item.state is ItemState.WAITING for item in items):
@@ -138,10 +140,10 @@ async def retry_within(connection: Connection, request_id: UUID, actor: Actor) -
         return NotApplicant(apply_user_id=standing.apply_user_id)
     await cancelling.lock_items(connection, request_id)
     again = await retrying.lock_for_retry(connection, request_id)
-    if again.state not in (RequestState.FAILED, RequestState.REJECTED):
-        return NotRetryable(state=again.state)
-    if again.deadline is not None and again.deadline <= again.now:
-        return NotRetryable(state=again.state, is_too_late=True)
+    if again is None:
+        return NoSuchRequest()
+    if not again.may_wait:
+        return NotRetryable(state=again.state, is_too_late=again.is_too_late)
     held = await retrying.find_other_holders(connection, request_id)
     conflict = _conflict_with(again, held)
     if conflict is not None:

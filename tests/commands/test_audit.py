@@ -276,6 +276,25 @@ CORRUPTIONS = {
         "A6",
         "UPDATE release_requests SET state = 'failed' RETURNING id",
     ),
+    "A6 an item that is held and may be asked for": (
+        "A6",
+        "DELETE FROM item_holders RETURNING request_id",
+    ),
+    "A6 an item that is kept and not held": (
+        "A6",
+        "UPDATE item_holders SET request_id = gen_random_uuid() RETURNING request_id",
+    ),
+    "A6 a key that another may use": (
+        "A6",
+        "UPDATE release_requests SET idempotency_key = 'k' RETURNING id",
+    ),
+    "A6 a key that is kept for nobody": (
+        "A6",
+        (
+            "INSERT INTO idempotency_keys (idempotency_key, caller, request_id)"
+            " VALUES ('k', 'c', gen_random_uuid()) RETURNING 'key k of c'"
+        ),
+    ),
     "A7 a package of another id": (
         "A7",
         "UPDATE batches SET release_package_id = 'other' RETURNING id",

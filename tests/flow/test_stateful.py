@@ -72,7 +72,10 @@ PATIENT = Patience.of(
 NO = VendorError(
     status=400, error_code="DLF.3051", error_msg="The request parameter is invalid.", request_id=None
 )
-TABLES = "release_requests, batches, attempts, release_items, request_events, holds, workspaces"
+TABLES = (
+    "release_requests, batches, attempts, release_items, request_events, idempotency_keys, item_holders, holds, "
+    "workspaces"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,11 @@ SELECT
     1, now() - n * interval '1 second', now()
 FROM generate_series(1, $1::integer) AS n
 """
+_KEYS = """
+INSERT INTO idempotency_keys (idempotency_key, caller, request_id)
+SELECT r.idempotency_key, r.caller, r.id FROM release_requests AS r
+WHERE r.caller = 'filler'
+"""
 _ITEMS = """
 INSERT INTO release_items (
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, state
@@ -37,6 +42,7 @@ async def fill(database_url: str, *, count: int) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(_REQUESTS, count, timeout=120)
+        await connection.execute(_KEYS, timeout=120)
         await connection.execute(_ITEMS, timeout=120)
         await connection.execute("ANALYZE release_requests, release_items")
     finally:

@@ -16,10 +16,11 @@ def a_request(
     approvers: Sequence[str] = ("bob",),
     key: str | None = None,
     workspace: str = "w",
+    project_id: str = "p",
 ) -> NewRequest:
     """Return a checked request for items of one workspace."""
     document = {
-        "project_id": "p",
+        "project_id": project_id,
         "workspace": workspace,
         "apply_user_id": applicant,
         "approver_ids": list(approvers),

@@ -1,6 +1,7 @@
 """Sees how PostgreSQL runs the statements of the store: which rows it reads, and how many it thought there were."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,19 @@ from service.gateways.store.database import PLANNING, Connection, Database
 
 #: Tables that grow for as long as the service is used.
 GROWING = frozenset(
-    {"release_requests", "release_items", "batches", "attempts", "request_events", "audit_log"}
+    {
+        "release_requests",
+        "release_items",
+        "request_events",
+        "idempotency_keys",
+        "item_holders",
+        "batches",
+        "attempts",
+        "audit_log",
+    }
 )
+#: A partition, and the table that it is a part of.
+PARTITION = re.compile("(release_requests|release_items|request_events)_[0-9a-z]+")
 #: Indexes of what is under way alone: to read all of one is to read what waits.
 OF_WHAT_IS_UNDER_WAY = frozenset(
     {
@@ -34,6 +46,16 @@ Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index of a table or of a partition."""
+
+    #: The name of the index of the whole table.
+    name: str
+    #: Its first column: a condition on others alone goes through all of it.
+    leading: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """A node of a plan that reads a table that grows."""
 
@@ -41,8 +63,8 @@ class Scan:
     table: str
     #: Whether something above it stops it when it has enough.
     is_limited: bool
-    #: The first column of each index: a condition on others alone goes through all of it.
-    leading: Mapping[str, str]
+    #: By the names that plans have.
+    indexes: Mapping[str, Index]
 
     @property
     def reads_all(self) -> bool:
@@ -51,8 +73,8 @@ class Scan:
             return True
         if self.is_limited or self.node["Node Type"] == "Bitmap Heap Scan":
             return False
-        name = self.node["Index Name"]
-        return name not in OF_WHAT_IS_UNDER_WAY and self.leading[name] not in self.node.get("Index Cond", "")
+        index = self.indexes[self.node["Index Name"]]
+        return index.name not in OF_WHAT_IS_UNDER_WAY and index.leading not in self.node.get("Index Cond", "")
 
     @property
     def rows_read(self) -> float:
@@ -88,10 +110,10 @@ class Scan:
         )
 
 
-def scans_of(plan: Node, *, leading: Mapping[str, str]) -> list[Scan]:
+def scans_of(plan: Node, *, indexes: Mapping[str, Index]) -> list[Scan]:
     """Return what in a plan reads a table that grows."""
     return [
-        Scan(node=node, table=table, is_limited=is_limited, leading=leading)
+        Scan(node=node, table=table, is_limited=is_limited, indexes=indexes)
         for node, table, is_limited in _scans_of(plan, is_limited=False, table=None)
     ]
 
@@ -99,6 +121,8 @@ def scans_of(plan: Node, *, leading: Mapping[str, str]) -> list[Scan]:
 def _scans_of(node: Node, *, is_limited: bool, table: str | None) -> Iterator[tuple[Node, str, bool]]:
     is_limited = is_limited or node["Node Type"] == "Limit"
     table = node.get("Relation Name", table if node["Node Type"] in _OF_A_BITMAP else None)
+    partition = PARTITION.fullmatch(table or "")
+    table = partition[1] if partition else table
     if table in GROWING and "Scan" in node["Node Type"]:
         yield node, table, is_limited
     for below in node.get("Plans", ()):
@@ -149,7 +173,7 @@ class Explaining:
         )
         await self.connection.execute("DEALLOCATE explained")
         await once.rollback()
-        self.seen.append((statement, scans_of(json.loads(explained)[0]["Plan"], leading={})))
+        self.seen.append((statement, scans_of(json.loads(explained)[0]["Plan"], indexes={})))
 
     async def _values(self, arguments: tuple[object, ...]) -> str:
         """Write the arguments as SQL: for given ones EXPLAIN makes a plan of its own, which the service does not."""
@@ -187,12 +211,19 @@ async def planning(database_url: str) -> AsyncIterator["asyncpg.Connection[async
         await connection.close()
 
 
-async def leading_columns(connection: Connection) -> dict[str, str]:
-    """Return the first column of each index, by the name of the index."""
-    rows = await connection.fetch(
-        "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid, 1, TRUE) AS first FROM pg_index"
-    )
-    return {row["name"]: row["first"] for row in rows}
+INDEXES = """
+SELECT
+    x.indexrelid::regclass::text AS name, coalesce(p.inhparent, x.indexrelid)::regclass::text AS whole,
+    pg_get_indexdef(x.indexrelid, 1, TRUE) AS leading
+FROM pg_index AS x
+LEFT JOIN pg_inherits AS p ON p.inhrelid = x.indexrelid
+"""
+
+
+async def indexes_of(connection: Connection) -> dict[str, Index]:
+    """Return all indexes by their names."""
+    rows = await connection.fetch(INDEXES)
+    return {row["name"]: Index(name=row["whole"], leading=row["leading"]) for row in rows}
 
 
 async def lasting_plan(connection: "asyncpg.Connection[asyncpg.Record]", statement: str) -> Node:

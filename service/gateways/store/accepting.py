@@ -42,8 +42,8 @@ class Created:
     held: frozenset[int] | None
 
 
-# Requests in the order of their keys, and their items in theirs: two processes that insert the same wait for each
-# other, never crosswise. An item that is held already is left out.
+# Keys in their order, then items in theirs: two processes that insert the same wait for each other, never crosswise. A
+# request whose key is there already is left out, and so is an item that is held.
 #
 # They come as one JSON text: of arrays asyncpg looks at every element several times.
 INSERT_REQUESTS: LiteralString = """
@@ -56,6 +56,13 @@ WITH given AS (
         apply_user_id text, approver_ids text[], package_name text, batch_key uuid, priority priority,
         not_before timestamptz, deadline timestamptz, labels jsonb, note text, traceparent text, items text[]
     )
+), keyed AS (
+    INSERT INTO idempotency_keys (idempotency_key, caller, request_id)
+    SELECT idempotency_key, caller, id FROM given
+    WHERE idempotency_key IS NOT NULL
+    ORDER BY caller, idempotency_key
+    ON CONFLICT DO NOTHING
+    RETURNING request_id
 ), inserted AS (
     INSERT INTO release_requests (
         id, caller, idempotency_key, body_digest, project_id, workspace, apply_user_id, approver_ids,
@@ -65,27 +72,33 @@ WITH given AS (
         id, caller, idempotency_key, decode(body_digest, 'hex'), project_id, workspace, apply_user_id, approver_ids,
         package_name, batch_key, priority, not_before, deadline, labels, note, traceparent, cardinality(items)
     FROM given
-    ORDER BY caller, idempotency_key
+    WHERE idempotency_key IS NULL OR id IN (SELECT k.request_id FROM keyed AS k)
     ON CONFLICT DO NOTHING
     RETURNING id, created_at, item_count
 ), recorded AS (
     INSERT INTO request_events (request_id, seq, type, state)
     SELECT id, 1, 'request.accepted', 'accepted' FROM inserted
+), holding AS (
+    INSERT INTO item_holders (pending_item_id, project_id, workspace, request_id, position)
+    SELECT i.pending_item_id, g.project_id, g.workspace, g.id, i.place - 1
+    FROM inserted
+    JOIN given AS g ON g.id = inserted.id
+    CROSS JOIN unnest(g.items) WITH ORDINALITY AS i (pending_item_id, place)
+    ORDER BY g.project_id, g.workspace, i.pending_item_id
+    ON CONFLICT DO NOTHING
+    RETURNING request_id, position
+), counted AS (
+    SELECT request_id, array_agg(position ORDER BY position) AS positions FROM holding GROUP BY request_id
 ), held AS (
     INSERT INTO release_items (
         request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, deadline
     )
     SELECT
-        g.id, i.place - 1, g.project_id, g.workspace, i.pending_item_id, g.batch_key, g.priority,
+        g.id, p.position, g.project_id, g.workspace, g.items[p.position + 1], g.batch_key, g.priority,
         greatest(now(), g.not_before), g.deadline
-    FROM inserted
-    JOIN given AS g ON g.id = inserted.id
-    CROSS JOIN unnest(g.items) WITH ORDINALITY AS i (pending_item_id, place)
-    ORDER BY g.project_id, g.workspace, i.pending_item_id
-    ON CONFLICT (pending_item_id, project_id, workspace) WHERE holder_id IS NULL AND NOT is_free DO NOTHING
-    RETURNING request_id, position
-), counted AS (
-    SELECT request_id, array_agg(position) AS positions FROM held GROUP BY request_id
+    FROM counted AS c
+    JOIN given AS g ON g.id = c.request_id
+    CROSS JOIN unnest(c.positions) AS p (position)
 )
 SELECT
     n.id, n.created_at,
@@ -143,7 +156,8 @@ async def find_created(connection: Connection, request_ids: Sequence[UUID]) -> d
 FIND_KEYS: LiteralString = """
 SELECT r.id, r.caller, r.idempotency_key, r.body_digest
 FROM unnest($1::text[], $2::text[]) AS g (caller, idempotency_key)
-JOIN release_requests AS r ON r.caller = g.caller AND r.idempotency_key = g.idempotency_key
+JOIN idempotency_keys AS k ON k.caller = g.caller AND k.idempotency_key = g.idempotency_key
+JOIN release_requests AS r ON r.id = k.request_id
 """
 
 

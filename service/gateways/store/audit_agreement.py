@@ -1,5 +1,6 @@
 """The rule of the audit about rows that belong together, A6: they say the same."""
 
+from datetime import timedelta
 from typing import LiteralString
 
 from service.core.auditing import Patience, Rule, RuleReport
@@ -93,7 +94,49 @@ SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.na
 """
 
 
-async def find_disagreeing(connection: Connection, _patience: Patience) -> RuleReport:
+# Keys and items that nobody gives free any more, and rows that hold an item which another may ask for. What ended
+# before the retention may have given up what it held, before it is dropped.
+FIND_MISKEPT: LiteralString = """
+WITH wrong AS (
+    SELECT
+        'key ' || k.idempotency_key || ' of ' || k.caller AS name,
+        'is kept for request ' || k.request_id || ', which is not there or has another' AS detail
+    FROM idempotency_keys AS k
+    LEFT JOIN release_requests AS r
+        ON r.id = k.request_id AND r.idempotency_key = k.idempotency_key AND r.caller = k.caller
+    WHERE r.id IS NULL
+    UNION ALL
+    SELECT
+        'item ' || h.pending_item_id || ' of request ' || h.request_id,
+        'is kept for position ' || h.position || ', which does not hold it'
+    FROM item_holders AS h
+    LEFT JOIN release_items AS i
+        ON i.request_id = h.request_id AND i.position = h.position AND i.pending_item_id = h.pending_item_id
+        AND i.project_id = h.project_id AND i.workspace = h.workspace
+        AND i.holder_id IS NULL AND NOT i.is_free
+    WHERE i.request_id IS NULL
+    UNION ALL
+    SELECT 'request ' || r.id, 'has an idempotency key that another may use'
+    FROM release_requests AS r
+    WHERE
+        r.idempotency_key IS NOT NULL AND coalesce(r.finished_at >= now() - $2::interval, TRUE)
+        AND NOT EXISTS (SELECT FROM idempotency_keys AS k WHERE k.request_id = r.id)
+    UNION ALL
+    SELECT 'item ' || i.pending_item_id || ' of request ' || i.request_id, 'is held, and another may ask for it'
+    FROM release_items AS i
+    JOIN release_requests AS r ON r.id = i.request_id
+    WHERE
+        i.holder_id IS NULL AND NOT i.is_free AND coalesce(r.finished_at >= now() - $2::interval, TRUE)
+        AND NOT EXISTS (SELECT FROM item_holders AS h WHERE h.request_id = i.request_id AND h.position = i.position)
+)
+SELECT w.name, w.detail, count(*) OVER () AS count FROM wrong AS w ORDER BY w.name LIMIT $1
+"""
+_FOR_EVER = timedelta(days=36_500)
+
+
+async def find_disagreeing(connection: Connection, patience: Patience) -> RuleReport:
     """A6: counts by state agree with the events."""
-    rows = await fetch_wrong(connection, FIND_DISAGREEING)
-    return report_of(Rule.A6, rows, await fetch_wrong(connection, FIND_APART))
+    disagreeing = await fetch_wrong(connection, FIND_DISAGREEING)
+    apart = await fetch_wrong(connection, FIND_APART)
+    miskept = await fetch_wrong(connection, FIND_MISKEPT, patience.kept_for or _FOR_EVER)
+    return report_of(Rule.A6, disagreeing, apart, miskept)

@@ -20,6 +20,8 @@ CREATE TEMPORARY TABLE batches (LIKE batches INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE attempts (LIKE attempts INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE release_items (LIKE release_items INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE request_events (LIKE request_events INCLUDING DEFAULTS) ON COMMIT DROP;
+CREATE TEMPORARY TABLE idempotency_keys (LIKE idempotency_keys) ON COMMIT DROP;
+CREATE TEMPORARY TABLE item_holders (LIKE item_holders) ON COMMIT DROP;
 CREATE TEMPORARY TABLE holds (LIKE holds INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE breakers (LIKE breakers INCLUDING DEFAULTS) ON COMMIT DROP;
 CREATE TEMPORARY TABLE workspaces (LIKE workspaces INCLUDING DEFAULTS) ON COMMIT DROP;
@@ -51,6 +53,9 @@ INSERT INTO release_items (
     now(), '00000000-0000-7000-8000-0000000000b1', 'released'),
     (2, '00000000-0000-7000-8000-0000000000a2', 0, 'p', 'w', '2', '00000000-0000-7000-8000-0000000000c2', 'normal',
     now(), NULL, 'waiting');
+INSERT INTO item_holders (pending_item_id, project_id, workspace, request_id, position) VALUES
+    ('1', 'p', 'w', '00000000-0000-7000-8000-0000000000a1', 0),
+    ('2', 'p', 'w', '00000000-0000-7000-8000-0000000000a2', 0);
 INSERT INTO request_events (request_id, seq, type, state) VALUES
     ('00000000-0000-7000-8000-0000000000a1', 1, 'request.accepted', 'accepted'),
     ('00000000-0000-7000-8000-0000000000a1', 2, 'request.releasing', 'releasing'),

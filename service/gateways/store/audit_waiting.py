@@ -13,7 +13,7 @@ WITH live AS (
         i.id, i.request_id, i.pending_item_id, i.state, i.holder_id,
         CASE
             WHEN i.holder_id IS NOT NULL
-                THEN h.state NOT IN ('released', 'rejected', 'failed', 'cancelled', 'expired')
+                THEN coalesce(h.state NOT IN ('released', 'rejected', 'failed', 'cancelled', 'expired'), FALSE)
             WHEN i.state = 'waiting' THEN TRUE
             ELSE b.finished_at IS NULL
         END AS waits

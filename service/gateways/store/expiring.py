@@ -55,7 +55,9 @@ WITH heirs AS (
 )
 UPDATE release_items AS i SET holder_id = CASE WHEN i.id = h.heir_id THEN NULL ELSE h.heir_id END
 FROM heirs AS h
-WHERE i.holder_id = h.former_id AND i.state = 'waiting'
+WHERE
+    i.holder_id = h.former_id AND i.state = 'waiting'
+    AND i.holder_id = ANY($1::bigint[]) -- or all attached rows are read where statistics are old
 RETURNING i.batch_key
 """
 

@@ -34,9 +34,8 @@ FROM release_requests AS r
 LEFT JOIN LATERAL (
     SELECT h.pending_item_id, h.request_id
     FROM release_items AS i
-    JOIN release_items AS h
+    JOIN item_holders AS h
         ON h.project_id = i.project_id AND h.workspace = i.workspace AND h.pending_item_id = i.pending_item_id
-        AND h.holder_id IS NULL AND NOT h.is_free
     JOIN release_requests AS q ON q.id = h.request_id
     WHERE
         i.request_id = r.id AND r.state IN ('failed', 'rejected')
@@ -44,7 +43,7 @@ LEFT JOIN LATERAL (
             q.apply_user_id <> r.apply_user_id
             OR NOT (q.approver_ids @> r.approver_ids AND q.approver_ids <@ r.approver_ids)
         )
-    ORDER BY h.id
+    ORDER BY h.request_id, h.position
     LIMIT 1
 ) AS o ON TRUE
 WHERE r.id = ANY($1::uuid[]) AND r.project_id || '/' || r.workspace LIKE ANY($2::text[])

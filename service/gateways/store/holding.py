@@ -56,8 +56,18 @@ class Holder:
         )
 
 
-# In the order of the items: two processes that insert the same wait for each other, never crosswise. An item that is
+# In the order of the items: two processes that ask for the same wait for each other, never crosswise. An item that is
 # held is left out.
+HOLD_ITEMS: LiteralString = """
+INSERT INTO item_holders (request_id, position, project_id, workspace, pending_item_id)
+SELECT g.request_id, g.position, g.project_id, g.workspace, g.pending_item_id
+FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[])
+    AS g (request_id, position, project_id, workspace, pending_item_id)
+ORDER BY g.project_id, g.workspace, g.pending_item_id
+ON CONFLICT DO NOTHING
+RETURNING request_id, position
+"""
+
 INSERT_HOLDERS: LiteralString = """
 INSERT INTO release_items (
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, deadline
@@ -71,17 +81,21 @@ FROM unnest(
 ) AS g (
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, not_before, deadline
 )
-ORDER BY g.project_id, g.workspace, g.pending_item_id
-ON CONFLICT (pending_item_id, project_id, workspace) WHERE holder_id IS NULL AND NOT is_free DO NOTHING
-RETURNING request_id, position
 """
 
 
 async def insert_holders(connection: Connection, items: Sequence[ItemRef]) -> set[tuple[UUID, int]]:
     """Insert the items that nobody holds; return (request id, position) of those."""
-    columns = zip(*(_holder_row(item) for item in items), strict=True)
-    rows = await connection.fetch(INSERT_HOLDERS, *(list(column) for column in columns))
-    return {(row["request_id"], row["position"]) for row in rows}
+    rows = await connection.fetch(HOLD_ITEMS, *_columns([_holder_row(item)[:5] for item in items]))
+    held = {(row["request_id"], row["position"]) for row in rows}
+    free = [_holder_row(item) for item in items if (item.request.request_id, item.position) in held]
+    if free:
+        await connection.execute(INSERT_HOLDERS, *_columns(free))
+    return held
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _holder_row(item: ItemRef) -> tuple[object, ...]:
@@ -105,11 +119,12 @@ SELECT
     i.id, i.request_id, i.project_id, i.workspace, i.pending_item_id, r.apply_user_id,
     ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
 FROM unnest($1::text[], $2::text[], $3::text[]) AS g (project_id, workspace, pending_item_id)
+JOIN item_holders AS h
+    ON h.project_id = g.project_id AND h.workspace = g.workspace AND h.pending_item_id = g.pending_item_id
+    AND h.pending_item_id = ANY($3::text[]) -- or all holders are read where statistics are old
 JOIN release_items AS i
-    ON i.project_id = g.project_id AND i.workspace = g.workspace AND i.pending_item_id = g.pending_item_id
-    AND i.holder_id IS NULL AND NOT i.is_free
-    AND i.pending_item_id = ANY($3::text[]) -- or all holders are read where statistics are old
-JOIN release_requests AS r ON r.id = i.request_id
+    ON i.request_id = h.request_id AND i.position = h.position AND i.holder_id IS NULL AND NOT i.is_free
+JOIN release_requests AS r ON r.id = h.request_id
 ORDER BY i.id
 FOR SHARE OF i
 """
@@ -127,7 +142,8 @@ async def find_holders(connection: Connection, items: Sequence[ItemRef]) -> list
     return [Holder.from_row(row) for row in rows]
 
 
-# Rows that share the fate of a holder, starting from where it stands.
+# Rows that share the fate of a holder, starting from where it stands; not of one that lost its item at the end of its
+# retention, before it was locked.
 INSERT_ATTACHED: LiteralString = """
 INSERT INTO release_items (
     request_id, position, project_id, workspace, pending_item_id, batch_key, priority, due_from, deadline,
@@ -140,13 +156,19 @@ FROM unnest(
     $1::bigint[], $2::uuid[], $3::smallint[], $4::uuid[], $5::priority[], $6::timestamptz[], $7::timestamptz[]
 ) AS g (holder_id, request_id, position, batch_key, priority, not_before, deadline)
 JOIN release_items AS h ON h.id = g.holder_id
+WHERE EXISTS (SELECT FROM item_holders AS k WHERE k.request_id = h.request_id AND k.position = h.position)
+RETURNING request_id, position
 """
 
 
-async def insert_attached(connection: Connection, items: Sequence[tuple[ItemRef, Holder]]) -> None:
-    """Attach items to the rows that hold them."""
-    columns = zip(*(_attached_row(item, holder) for item, holder in items), strict=True)
-    await connection.execute(INSERT_ATTACHED, *(list(column) for column in columns))
+async def insert_attached(
+    connection: Connection, items: Sequence[tuple[ItemRef, Holder]]
+) -> set[tuple[UUID, int]]:
+    """Attach items to the rows that hold them; return (request id, position) of those that were attached."""
+    rows = await connection.fetch(
+        INSERT_ATTACHED, *_columns([_attached_row(item, holder) for item, holder in items])
+    )
+    return {(row["request_id"], row["position"]) for row in rows}
 
 
 def _attached_row(item: ItemRef, holder: Holder) -> tuple[object, ...]:

@@ -177,8 +177,8 @@ async def forget_holds(connection: Connection) -> None:
     await connection.execute(FORGET_HOLDS)
 
 
-# Every key with work that should have been looked at: one index look-up a key, however many items it has. What is
-# paused waits for its resumption, except a refused batch, which is only looked into.
+# Every key with work that should have been looked at: one index look-up a key, however many items it has; OFFSET keeps
+# it from becoming a join. What is paused waits for its resumption, except a refused batch, which is only looked into.
 OVERDUE_KEYS: LiteralString = """
 WITH RECURSIVE waiting_keys AS (
     (
@@ -206,6 +206,7 @@ WHERE
         WHERE
             i.batch_key = k.batch_key AND i.batch_id IS NULL AND NOT i.is_free AND i.holder_id IS NULL
             AND i.due_from < now() - $1::interval - coalesce(w.linger, $4::interval)
+        OFFSET 0
     )
 UNION
 SELECT b.batch_key FROM batches AS b

@@ -1,5 +1,6 @@
 """Deletes what ended before the retention, a little at a time: requests with all that is theirs, then their batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
@@ -8,8 +9,6 @@ from uuid import UUID
 from service.core.ids import first_id_within
 from service.gateways.store.database import Connection
 
-#: Less than anything: the first look begins here.
-FIRST_ID = UUID(int=0)
 #: One process at a time prunes.
 _LOCK = 7_203_401
 
@@ -30,21 +29,55 @@ class Pruned:
     last_id: UUID | None
 
 
-# Requests in the order of their ids, which is that of their creation: those that ended long enough ago, and whose items
-# no other request shares any more. What somebody works on is left for the next time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRequests:
+    """Those of some requests, in the order of their ids, that ended long enough ago."""
+
+    request_ids: tuple[UUID, ...]
+    #: Of how many these are some.
+    looked_at: int
+    #: The last one that was looked at; None at the end.
+    last_id: UUID | None
+
+
+# Requests in the order of their ids, which is that of their creation, and which of them ended before the retention.
+FIND_ENDED: LiteralString = """
+SELECT r.id, coalesce(r.finished_at < now() - $3::interval, FALSE) AS has_ended
+FROM release_requests AS r
+WHERE r.id > $1 AND r.id < $2
+ORDER BY r.id
+LIMIT $4
+"""
+
+
+async def find_ended(
+    connection: Connection, *, behind: UUID, before: UUID, kept_for: timedelta, look_at: int
+) -> EndedRequests:
+    """Return those of the next requests that ended longer ago than ``kept_for``."""
+    rows = await connection.fetch(FIND_ENDED, behind, before, kept_for, look_at)
+    ended = tuple(row["id"] for row in rows if row["has_ended"])
+    return EndedRequests(request_ids=ended, looked_at=len(rows), last_id=rows[-1]["id"] if rows else None)
+
+
+# Whoever attaches an item to one of these rows has done so, or will look again whether it holds.
+LOCK_ENDED_ITEMS: LiteralString = """
+SELECT i.id FROM release_items AS i WHERE i.request_id = ANY($1::uuid[]) ORDER BY i.id FOR UPDATE
+"""
+
+
+async def lock_items(connection: Connection, request_ids: Sequence[UUID]) -> None:
+    """Lock all items of the requests, before it is looked who shares them."""
+    await connection.execute(LOCK_ENDED_ITEMS, request_ids)
+
+
+# Requests that ended long enough ago, and whose items no other request shares any more. What somebody works on is left
+# for the next time.
 PRUNE_REQUESTS: LiteralString = """
-WITH old AS (
-    SELECT r.id, r.finished_at
-    FROM release_requests AS r
-    WHERE r.id > $1 AND r.id < $2
-    ORDER BY r.id
-    LIMIT $4
-), ended AS (
+WITH ended AS (
     SELECT r.id
     FROM release_requests AS r
     WHERE
-        r.id = ANY(ARRAY(SELECT o.id FROM old AS o WHERE o.finished_at < now() - $3::interval))
-        AND r.finished_at IS NOT NULL
+        r.id = ANY($1::uuid[]) AND r.finished_at < now() - $2::interval
         AND NOT EXISTS (
             SELECT FROM release_items AS i
             JOIN release_items AS a ON a.holder_id = i.id AND a.request_id <> i.request_id
@@ -55,15 +88,14 @@ WITH old AS (
     DELETE FROM release_requests WHERE id = ANY(ARRAY(SELECT e.id FROM ended AS e))
     RETURNING id
 )
-SELECT (SELECT count(*) FROM pruned) AS count, (SELECT o.id FROM old AS o ORDER BY o.id DESC LIMIT 1) AS last_id
+SELECT count(*) FROM pruned
 """
 
 
-async def prune_requests(
-    connection: Connection, *, behind: UUID, kept_for: timedelta, look_at: int
-) -> Pruned:
-    """Delete those of the next requests that ended longer ago than ``kept_for``, with their items and events."""
-    return await _take_step(connection, PRUNE_REQUESTS, behind, kept_for, look_at)
+async def prune_requests(connection: Connection, request_ids: Sequence[UUID], *, kept_for: timedelta) -> int:
+    """Delete those of the requests that ended longer ago than ``kept_for``, with all that is theirs."""
+    count: int = await connection.fetchval(PRUNE_REQUESTS, request_ids, kept_for)
+    return count
 
 
 # Batches in the order of their ids that ended long enough ago, of which no item and no part is left.
@@ -92,15 +124,11 @@ SELECT (SELECT count(*) FROM pruned) AS count, (SELECT o.id FROM old AS o ORDER 
 """
 
 
-async def prune_batches(connection: Connection, *, behind: UUID, kept_for: timedelta, look_at: int) -> Pruned:
-    """Delete those of the next batches that ended longer ago than ``kept_for``, with their attempts."""
-    return await _take_step(connection, PRUNE_BATCHES, behind, kept_for, look_at)
-
-
-async def _take_step(
-    connection: Connection, statement: LiteralString, behind: UUID, kept_for: timedelta, look_at: int
+async def prune_batches(
+    connection: Connection, *, behind: UUID, before: UUID, kept_for: timedelta, look_at: int
 ) -> Pruned:
-    row = await connection.fetchrow(statement, behind, first_id_within(kept_for), kept_for, look_at)
+    """Delete those of the next batches that ended longer ago than ``kept_for``, with their attempts."""
+    row = await connection.fetchrow(PRUNE_BATCHES, behind, before, kept_for, look_at)
     if row is None:
         raise AssertionError("what selects from nothing is one row")
     return Pruned(count=row["count"], last_id=row["last_id"])

@@ -67,15 +67,17 @@ _CONDITIONS: LiteralString = """
     AND (
         $7::text IS NULL
         OR r.id = ANY(ARRAY(
-            SELECT i.request_id FROM release_items AS i
-            WHERE i.pending_item_id = $7 AND i.holder_id IS NULL AND NOT i.is_free
+            SELECT h.request_id FROM item_holders AS h WHERE h.pending_item_id = $7
             UNION ALL
             SELECT i.request_id FROM release_items AS i
             WHERE i.pending_item_id = $7 AND (i.holder_id IS NOT NULL OR i.is_free)
         ))
     )
     AND ($8::jsonb IS NULL OR (r.labels <> '{}' AND r.labels @> $8))
-    AND ($9::text IS NULL OR r.idempotency_key = $9)
+    AND (
+        $9::text IS NULL
+        OR r.id = ANY(ARRAY(SELECT k.request_id FROM idempotency_keys AS k WHERE k.idempotency_key = $9))
+    )
     AND ($10::timestamptz IS NULL OR r.created_at >= $10)
     AND ($11::timestamptz IS NULL OR r.created_at < $11)
 """

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+from service.core.errors import DatabaseUnavailable
 from service.core.model import RequestState
 from service.gateways.store.database import Connection
 
@@ -22,22 +23,44 @@ class Again:
     deadline: datetime | None
     now: datetime
 
+    @property
+    def is_too_late(self) -> bool:
+        """Whether it failed or was rejected, and its deadline has passed since."""
+        return self._ended_without_release and self.deadline is not None and self.deadline <= self.now
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it may be tried again."""
+        return self._ended_without_release and not self.is_too_late
+
+    @property
+    def _ended_without_release(self) -> bool:
+        return self.state in (RequestState.FAILED, RequestState.REJECTED)
+
 
 LOCK_FOR_RETRY: LiteralString = """
 SELECT
     r.apply_user_id, r.batch_key, r.state, r.deadline, clock_timestamp() AS now,
     ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
 FROM release_requests AS r
-WHERE r.id = $1
-FOR NO KEY UPDATE
+WHERE
+    r.id = $1
+    AND (
+        r.idempotency_key IS NULL
+        OR EXISTS (
+            SELECT FROM idempotency_keys AS k
+            WHERE k.idempotency_key = r.idempotency_key AND k.caller = r.caller AND k.request_id = r.id
+        )
+    )
+FOR NO KEY UPDATE OF r
 """
 
 
-async def lock_for_retry(connection: Connection, request_id: UUID) -> Again:
-    """Lock a request that is there, behind its items."""
+async def lock_for_retry(connection: Connection, request_id: UUID) -> Again | None:
+    """Lock a request behind its items; None where it is gone, or has lost its key as it is about to go."""
     row = await connection.fetchrow(LOCK_FOR_RETRY, request_id)
     if row is None:
-        raise AssertionError("a request whose items are locked is there: the foreign key says so")
+        return None
     return Again(
         apply_user_id=row["apply_user_id"],
         approver_ids=tuple(row["approver_ids"]),
@@ -66,10 +89,11 @@ SELECT
     i.id AS item_id, h.id AS holder_id, h.request_id, h.pending_item_id, r.apply_user_id,
     ARRAY(SELECT a FROM unnest(r.approver_ids) AS a ORDER BY a COLLATE "C") AS approver_ids
 FROM release_items AS i
+JOIN item_holders AS k
+    ON k.project_id = i.project_id AND k.workspace = i.workspace AND k.pending_item_id = i.pending_item_id
+    AND k.pending_item_id = ANY(ARRAY(SELECT o.pending_item_id FROM release_items AS o WHERE o.request_id = $1))
 JOIN release_items AS h
-    ON h.project_id = i.project_id AND h.workspace = i.workspace AND h.pending_item_id = i.pending_item_id
-    AND h.holder_id IS NULL AND NOT h.is_free
-    AND h.pending_item_id = ANY(ARRAY(SELECT o.pending_item_id FROM release_items AS o WHERE o.request_id = $1))
+    ON h.request_id = k.request_id AND h.position = k.position AND h.holder_id IS NULL AND NOT h.is_free
 JOIN release_requests AS r ON r.id = h.request_id
 WHERE i.request_id = $1
 ORDER BY h.id
@@ -111,7 +135,9 @@ UPDATE release_items AS i SET
     state = h.state, batch_id = h.batch_id, holder_id = h.id, error = h.error, manual = TRUE
 FROM unnest($1::bigint[], $2::bigint[]) AS g (item_id, holder_id)
 JOIN release_items AS h ON h.id = g.holder_id
-WHERE i.id = g.item_id
+WHERE
+    i.id = g.item_id
+    AND EXISTS (SELECT FROM item_holders AS k WHERE k.request_id = h.request_id AND k.position = h.position)
 """
 
 REOPEN_REQUEST: LiteralString = """
@@ -129,11 +155,17 @@ SELECT id, version, clock_timestamp(), 'request.retried', 'accepted', $2::jsonb 
 async def reopen(
     connection: Connection, request_id: UUID, held: Sequence[OtherHolder], *, detail: dict[str, object]
 ) -> None:
-    """Have the items wait again, those that others hold beside them, and the request be live again."""
+    """Have the items wait again, those that others hold beside them, and the request be live again.
+
+    Raises:
+        DatabaseUnavailable: a holder came to the end of its retention meanwhile; trying again is safe.
+    """
     await connection.execute(LET_GO, request_id)
     await connection.execute(WAIT_AGAIN, request_id, [other.item_id for other in held])
     if held:
-        await connection.execute(
+        status = await connection.execute(
             ATTACH_AGAIN, [other.item_id for other in held], [other.holder_id for other in held]
         )
+        if status != f"UPDATE {len(held)}":
+            raise DatabaseUnavailable("who held the items of a request is gone")
     await connection.execute(REOPEN_REQUEST, request_id, detail)

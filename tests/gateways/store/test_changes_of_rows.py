@@ -11,8 +11,9 @@ from tests.support.new_requests import a_request
 
 HOW_MANY_IN_PLACE = """
 SELECT
-    pg_stat_get_xact_tuples_updated($1::text::regclass) AS changed,
-    pg_stat_get_xact_tuples_hot_updated($1::text::regclass) AS in_place
+    sum(pg_stat_get_xact_tuples_updated(p.relid)) AS changed,
+    sum(pg_stat_get_xact_tuples_hot_updated(p.relid)) AS in_place
+FROM pg_partition_tree($1::text) AS p
 """
 STATES = """
 UPDATE release_requests SET

@@ -274,7 +274,7 @@ async def test_a_pending_item_has_one_holder(table: Table, state: str) -> None:
     """Whoever holds an item, live or released, keeps every other from releasing it again."""
     await table.insert("release_items", holder(state))
 
-    with pytest.raises(asyncpg.UniqueViolationError, match="release_items_one_holder"):
+    with pytest.raises(asyncpg.UniqueViolationError, match="item_holders_pkey"):
         await table.insert("release_items", {**ITEM, "position": "1"})
 
 
@@ -304,19 +304,18 @@ async def test_a_position_of_a_request_is_taken_once(table: Table) -> None:
     """The items of a request have an order."""
     await table.insert("release_items", ITEM)
 
-    with pytest.raises(asyncpg.UniqueViolationError, match="release_items_position"):
+    with pytest.raises(asyncpg.UniqueViolationError, match=r"release_items_\w+_pkey"):
         await table.insert("release_items", {**ITEM, "pending_item_id": "'27'"})
 
 
 async def test_an_idempotency_key_of_a_caller_is_taken_once(table: Table) -> None:
-    """The same key of another caller is another key, and requests without one are all different."""
-    keyed = {**REQUEST, "id": "gen_random_uuid()", "idempotency_key": "'k'"}
-    await table.insert("release_requests", keyed)
-    await table.insert("release_requests", {**keyed, "caller": "'d'"})
-    await table.insert("release_requests", {**REQUEST, "id": "gen_random_uuid()"})
+    """The same key of another caller is another key."""
+    keyed = {"request_id": "gen_random_uuid()", "caller": "'c'", "idempotency_key": "'k'"}
+    await table.insert("idempotency_keys", keyed)
+    await table.insert("idempotency_keys", {**keyed, "caller": "'d'"})
 
-    with pytest.raises(asyncpg.UniqueViolationError, match="release_requests_idempotency"):
-        await table.insert("release_requests", keyed)
+    with pytest.raises(asyncpg.UniqueViolationError, match="idempotency_keys_pkey"):
+        await table.insert("idempotency_keys", keyed)
 
 
 @pytest.mark.parametrize(
@@ -325,16 +324,11 @@ async def test_an_idempotency_key_of_a_caller_is_taken_once(table: Table) -> Non
         ("attempts", {**ATTEMPT, "batch_id": "gen_random_uuid()"}),
         ("release_items", {**TAKEN, "batch_id": "gen_random_uuid()"}),
         ("release_items", {**ITEM, "request_id": "gen_random_uuid()"}),
-        ("release_items", {**ITEM, "holder_id": "0"}),
         ("batches", {**BATCH, "id": "gen_random_uuid()", "parent_id": "gen_random_uuid()"}),
-        (
-            "request_events",
-            {"request_id": "gen_random_uuid()", "seq": "1", "type": "'x'", "state": "'accepted'"},
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_nothing_refers_to_what_is_not_there(table: Table, table_name: str, row: Row) -> None:
-    """Attempts, items, children and events belong to rows that exist."""
+    """Attempts, items and children belong to rows that exist."""
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await table.insert(table_name, row)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from service.core.batch_key import BatchKey
-from service.core.ids import new_id
+from service.core.ids import first_id_within, new_id
 from service.core.model import (
     AttemptOutcome,
     Batch,
@@ -51,6 +51,7 @@ from service.gateways.store import (
     reading,
     reconciling,
     request_lists,
+    request_periods,
     resolving,
     retrying,
     splitting,
@@ -71,7 +72,7 @@ from service.gateways.store.retrying import OtherHolder
 from tests.gateways.store.test_statements import statements
 from tests.support.grown import WORKSPACES, grow
 from tests.support.new_requests import a_request
-from tests.support.plans import Explaining, lasting_plan, leading_columns, planning, scans_of
+from tests.support.plans import Explaining, indexes_of, lasting_plan, planning, scans_of
 from tests.support.servers import Databases
 
 REQUESTS = 20_000
@@ -143,6 +144,9 @@ async def accept(connection: Connection, _sample: Sample) -> None:
     await accept_group(connection, [first, a_request("3")])
     again = [a_request("4", key="new"), a_request("1"), a_request("2", applicant="eve"), first]
     await accept_group(connection, again)
+    await connection.execute(
+        "DELETE FROM release_items WHERE request_id = $1 AND position = 0", first.request_id
+    )
     await holding.insert_holders(connection, [ItemRef(request=first, position=0)])
 
 
@@ -348,9 +352,16 @@ async def list_requests(connection: Connection, sample: Sample) -> None:
 
 async def prune(connection: Connection, _sample: Sample) -> None:
     """What has ended."""
-    kept_for = timedelta(days=30)
-    await pruning.prune_requests(connection, behind=pruning.FIRST_ID, kept_for=kept_for, look_at=50)
-    await pruning.prune_batches(connection, behind=pruning.FIRST_ID, kept_for=kept_for, look_at=50)
+    kept_for = timedelta(hours=1)
+    (period,) = (await request_periods.list_periods(connection)).periods
+    bounds = {"behind": period.from_id, "before": first_id_within(kept_for)}
+    ended = await pruning.find_ended(connection, **bounds, kept_for=kept_for, look_at=50)
+    assert ended.request_ids
+    await pruning.lock_items(connection, ended.request_ids)
+    assert await request_periods.go_through(connection, period) == 0
+    await request_periods.release_held(connection, ended.request_ids, period, kept_for=kept_for)
+    assert await pruning.prune_requests(connection, ended.request_ids, kept_for=kept_for)
+    assert (await pruning.prune_batches(connection, **bounds, kept_for=kept_for, look_at=50)).last_id
 
 
 async def operate(connection: Connection, _sample: Sample) -> None:
@@ -393,6 +404,8 @@ NOT_USED_HERE = (
     "api_keys", "audit_log", "breakers", "console_sessions", "generations", "liveness", "rejects", "signed_calls",
     "changes.NOTIFY", "changes.PROBE", "operations.PLAN_FOR_VALUES", "operations.FIND_PROGRESS", "operations.ABORT",
     "operations.TAKE_TARGET", "operations.CONCLUDE_TARGET", "operations.FINISH_OPERATIONS", "operation_lists", "about",
+    "request_periods.ADD_PERIOD", "request_periods.DROP_PERIOD",
+    "request_periods.LIMIT_WAITS", "request_periods.LIST_PERIODS",
     "pruning.PRUNE_GENERATIONS", "pruning.PRUNE_OPERATIONS", "pruning.TRY_LOCK",
     "reading.SELECT_REQUEST", "request_lists.SELECT_REQUEST", "waiting.LOCK_LAST_PLACES",
     "workers.FORGET_WORKERS", "workers.KEEP_SIGN", "workers.LIST_WORKERS", "workspaces.KEEP_WORKSPACE",
@@ -494,14 +507,14 @@ async def test_plans_that_last_read_no_whole_table(
     elif requests:
         await grow(url, requests=requests)
     async with planning(url) as connection:
-        leading = await leading_columns(connection)
+        indexes = await indexes_of(connection)
         wrong = [
             f"{name}: {scan}"
             for name, statement in statements()
             if not name.startswith(READ_EVERYTHING)
             and name not in PLANNED_EACH_TIME
             and (requests or name not in NOT_ON_EMPTY_TABLES)
-            for scan in scans_of(await lasting_plan(connection, statement), leading=leading)
+            for scan in scans_of(await lasting_plan(connection, statement), indexes=indexes)
             if scan.reads_all
         ]
 

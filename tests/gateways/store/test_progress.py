@@ -381,9 +381,9 @@ async def test_every_version_has_its_event(database: Database) -> None:
 
 
 async def test_two_live_holders_are_refused_by_the_database(database: Database) -> None:
-    """Not the code but an index keeps a pending item from being held twice."""
+    """Not the code but a constraint keeps a pending item from being held twice."""
     async with database.connection() as connection:
         await add_request(connection, ["1"])
 
-        with pytest.raises(asyncpg.UniqueViolationError, match="release_items_one_holder"):
+        with pytest.raises(asyncpg.UniqueViolationError, match="item_holders_pkey"):
             await add_request(connection, ["1"])
