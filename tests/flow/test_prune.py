@@ -201,6 +201,20 @@ async def test_who_asks_for_an_item_at_the_end_of_its_holder_gets_it_anew(
     assert holder == asked.request_id
 
 
+async def test_who_is_attaching_at_the_end_of_a_holder_keeps_it(
+    database: Database, database_url: str, old: RequestPeriod
+) -> None:
+    """Pruning waits for whoever has found the holder already, and then sees that the item is shared."""
+    released = await a_released(database_url)
+    async with database.connection() as asking, asking.transaction():
+        await accept_group(asking, [the_same(released)])
+        pruning_all = asyncio.create_task(prune_once(database, KEPT_FOR))
+        await eventually(lambda: fetch_value(database_url, WAITS_FOR_A_LOCK), what="pruning that waits")
+
+    assert await pruning_all == COUNT - 1
+    assert old.name in await fetch_value(database_url, PERIODS)
+
+
 async def test_a_request_that_was_retried_a_moment_ago_keeps_what_it_holds(
     database: Database, database_url: str, old: RequestPeriod
 ) -> None:
