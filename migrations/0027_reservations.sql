@@ -68,12 +68,12 @@ END
 $$;
 
 -- The ranges of ids that have partitions of their own, of requests and of what belongs to them.
--- Whether somebody has begun to go through one, and how often a request in it was retried since.
+-- Who begins to look at all requests of one has retries in it counted from then on.
 CREATE TABLE request_periods (
     name text PRIMARY KEY CHECK (name ~ '^[0-9a-z]+$'),
     from_id uuid NOT NULL,
     to_id uuid NOT NULL,
-    is_gone_through boolean NOT NULL DEFAULT FALSE,
+    counts_retries boolean NOT NULL DEFAULT FALSE,
     retries integer NOT NULL DEFAULT 0,
     CHECK (from_id < to_id)
 );
@@ -81,7 +81,7 @@ CREATE TABLE request_periods (
 CREATE FUNCTION count_retry_in_period() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE request_periods SET retries = retries + 1
-    WHERE is_gone_through AND from_id <= new.id AND new.id < to_id;
+    WHERE counts_retries AND from_id <= new.id AND new.id < to_id;
     RETURN NULL;
 END
 $$;
@@ -137,7 +137,7 @@ DECLARE
 BEGIN
     LOCK TABLE ONLY release_requests, ONLY release_items, ONLY request_events IN ACCESS EXCLUSIVE MODE;
     IF NOT EXISTS (
-        SELECT FROM request_periods AS p WHERE p.name = period AND p.is_gone_through AND p.retries = known_retries
+        SELECT FROM request_periods AS p WHERE p.name = period AND p.counts_retries AND p.retries = known_retries
     ) THEN
         RETURN 'busy';
     END IF;

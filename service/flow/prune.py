@@ -2,7 +2,7 @@
 
 Takes: nothing but Postgres.
 Leaves: no request that ended before the retention, except in a period that is younger in part, with no item, event,
-attempt or batch of it; what lives stays, however old. And a period for the requests of the next day.
+attempt or batch of it; what lives stays, however old. And a period for the requests of the next week.
 If it dies here: the next worker's round does the same.
 """
 
@@ -116,7 +116,7 @@ async def _prune_period(database: Database, period: RequestPeriod, kept_for: tim
         count = await request_periods.release_held(connection, ended.request_ids, period, kept_for=kept_for)
         return Pruned(count=count, last_id=ended.last_id)
 
-    retries = await database.transact(partial(request_periods.go_through, period=period))
+    retries = await database.transact(partial(request_periods.count_retries, period=period))
     released = await _go_through(database, release, behind=period.from_id)
     if retries is None or not is_through:
         return 0

@@ -302,7 +302,7 @@ async def test_nothing_that_is_needed_is_dropped(
 
 
 async def gone_through_and_dropped(database: Database, period: RequestPeriod) -> Drop:
-    retries = await database.transact(partial(request_periods.go_through, period=period))
+    retries = await database.transact(partial(request_periods.count_retries, period=period))
     assert retries is not None
     return await database.transact(partial(request_periods.drop_period, period=period, retries=retries))
 
@@ -312,7 +312,7 @@ async def test_a_request_that_was_retried_meanwhile_keeps_its_period(
 ) -> None:
     """Also where it has ended again by then: that was a moment ago."""
     await fetch_value(database_url, "DELETE FROM item_holders")
-    retries = await database.transact(partial(request_periods.go_through, period=old))
+    retries = await database.transact(partial(request_periods.count_retries, period=old))
     assert retries == 0
     await fetch_value(database_url, LIVES)
     await fetch_value(

@@ -67,17 +67,17 @@ async def add_period(connection: Connection, period: RequestPeriod) -> bool:
     return True
 
 
-GO_THROUGH: LiteralString = (
-    "UPDATE request_periods SET is_gone_through = TRUE WHERE name = $1 RETURNING retries"
+COUNT_RETRIES: LiteralString = (
+    "UPDATE request_periods SET counts_retries = TRUE WHERE name = $1 RETURNING retries"
 )
 
 
-async def go_through(connection: Connection, period: RequestPeriod) -> int | None:
+async def count_retries(connection: Connection, period: RequestPeriod) -> int | None:
     """Have retries of requests in a period be counted from now on; return how many there were, None where it is gone.
 
     Who has looked at a request before it was retried must not drop its period.
     """
-    retries: int | None = await connection.fetchval(GO_THROUGH, period.name)
+    retries: int | None = await connection.fetchval(COUNT_RETRIES, period.name)
     return retries
 
 

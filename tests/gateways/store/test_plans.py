@@ -358,7 +358,7 @@ async def prune(connection: Connection, _sample: Sample) -> None:
     ended = await pruning.find_ended(connection, **bounds, kept_for=kept_for, look_at=50)
     assert ended.request_ids
     await pruning.lock_items(connection, ended.request_ids)
-    assert await request_periods.go_through(connection, period) == 0
+    assert await request_periods.count_retries(connection, period) == 0
     await request_periods.release_held(connection, ended.request_ids, period, kept_for=kept_for)
     assert await pruning.prune_requests(connection, ended.request_ids, kept_for=kept_for)
     assert (await pruning.prune_batches(connection, **bounds, kept_for=kept_for, look_at=50)).last_id
