@@ -1,14 +1,17 @@
 """Retention: what ended before it is deleted, with all that is its own; what lives stays, and the data stay sound."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from service.core.auditing import Patience
 from service.core.config import Settings
-from service.core.ids import new_id
+from service.core.ids import first_id_at, new_id
+from service.core.request_periods import RequestPeriod
 from service.flow.audit import audit
 from service.flow.prune import prune_once
 from service.gateways.store.database import Database, PoolSize
+from service.gateways.store.request_periods import add_period
 from tests.main_job.conftest import StackWith
+from tests.support.grown import grow
 from tests.support.sql import count_requests, fetch_value
 from tests.support.stack import Stack, body
 from tests.support.waiting import eventually
@@ -76,3 +79,25 @@ async def test_without_a_retention_nothing_goes(stack_with: StackWith) -> None:
         await stack.start_api()
 
         assert await _status(stack, f"/v1/release-requests/{new_id(now_ms=1_600_000_000_000)}") == 404
+
+
+async def test_what_was_dropped_with_its_period_is_gone(stack_with: StackWith, database_url: str) -> None:
+    """Its id is 410, as that of what was deleted by itself; before, it is shown."""
+    starts_at = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=45)
+    old = RequestPeriod(
+        name="old", from_id=first_id_at(starts_at), to_id=first_id_at(starts_at + timedelta(days=10))
+    )
+    database = await Database.open(database_url, PoolSize(smallest=1, largest=2))
+    try:
+        async with stack_with(RELEASE_RETENTION_DAYS="30") as stack, database.connection() as connection:
+            assert await add_period(connection, old)
+            await grow(database_url, requests=20, under_way=(), age=timedelta(days=40))
+            request_id = await fetch_value(database_url, "SELECT min(id::text) FROM release_requests")
+            await stack.start_api()
+            path = f"/v1/release-requests/{request_id}"
+            assert await _status(stack, path) == 200
+            assert await prune_once(database, timedelta(days=30)) == 20
+            assert await fetch_value(database_url, "SELECT to_regclass('release_requests_old')") is None
+            assert await _status(stack, path) == 410
+    finally:
+        await database.close()
