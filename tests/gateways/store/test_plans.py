@@ -497,16 +497,11 @@ async def test_few_rows_are_read(database: Database, name: str) -> None:
 
 
 @pytest.mark.parametrize("requests", [0, A_FEW_REQUESTS, REQUESTS])
-async def test_plans_that_last_read_no_whole_table(
-    request: pytest.FixtureRequest, database_url: str, requests: int
-) -> None:
+async def test_plans_that_last_read_no_whole_table(grown: str, database_url: str, requests: int) -> None:
     """A plan that is made while there is little, and kept while that becomes much, finds its rows by index too."""
-    url = database_url
-    if requests == REQUESTS:
-        url = request.getfixturevalue("grown")
-    elif requests:
-        await grow(url, requests=requests)
-    async with planning(url) as connection:
+    if requests == A_FEW_REQUESTS:
+        await grow(database_url, requests=requests)
+    async with planning(grown if requests == REQUESTS else database_url) as connection:
         indexes = await indexes_of(connection)
         wrong = [
             f"{name}: {scan}"
